@@ -1,0 +1,1 @@
+"""One file a benchmark: prints a table, and as its last line one JSON document."""

@@ -1,0 +1,1 @@
+"""What the Prefect server stores; each block returns a library object."""

@@ -1,0 +1,76 @@
+"""Question, Judgement, Rejected: what the first half of the dataset stage passes on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from cogumi.domain.cells import Cell, Difficulty
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The judge's four scores, 0-10 each (spec section 1.2), and the ledger key of the reply that holds them."""
+
+    clarity: float
+    relevance: float
+    difficulty: float
+    quality: float
+    judged_by: str
+    request_key: str
+
+    @property
+    def mean(self) -> float:
+        return (self.clarity + self.relevance + self.difficulty + self.quality) / 4
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, where it came from, and how it was judged.
+
+    `request_key` names the ledger row of the reply it was read from; `question_id` is empty until the
+    question has been accepted into a cell.
+    """
+
+    text: str
+    cell: Cell
+    topic: str
+    generated_by: str
+    request_key: str
+    timestamp: str
+    question_id: str = ""
+    judgement: Judgement | None = None
+
+    def judged(self, judgement: Judgement) -> Question:
+        return replace(self, judgement=judgement)
+
+    def numbered(self, question_id: str) -> Question:
+        return replace(self, question_id=question_id)
+
+    def to_json(self) -> dict[str, Any]:
+        row = asdict(self)
+        cell = row.pop("cell")
+        return {**row, "domain": cell["domain"], "difficulty": str(cell["difficulty"])}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Question:
+        fields = dict(row)
+        cell = Cell(fields.pop("domain"), Difficulty(fields.pop("difficulty")))
+        judgement = fields.pop("judgement")
+        return Question(cell=cell, judgement=Judgement(**judgement) if judgement else None, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Something paid for that is not used, and why. The raw reply stays in the ledger under `request_key`."""
+
+    reason: str
+    request_key: str
+    text: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(row: dict[str, str]) -> Rejected:
+        return Rejected(**row)

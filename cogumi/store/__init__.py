@@ -1,0 +1,1 @@
+"""What lasts: the ledger, artifacts, JSONL and Parquet."""

@@ -1,0 +1,225 @@
+"""Ledger: the source of truth for every paid reply. SQLite by default, PostgreSQL by URL, the same code.
+
+    ledger = Ledger.open("sqlite:///runs/demo/ledger.db", run="demo")
+    await ledger.intend(attempt)          # durable before the send          (contract C2)
+    await ledger.received(key, 1, ...)    # durable before the reply counts  (contract C1)
+    ledger.reply(key)                     # the raw bytes, never bought again
+
+Opening marks what was in flight at a crash as `unknown`, its worst-case price at risk (C3). One process
+writes one run: the run folder's lock sees to that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from sqlalchemy import Connection, Engine, and_, bindparam, case, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
+
+from cogumi.store.group_commit import GroupCommit
+from cogumi.store.schema import ATTEMPTS, MEMOS, open_engine, prepare, translate
+
+State = Literal["intent", "received", "failed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is known before the send. `at_risk_nanousd` is the most this attempt can cost."""
+
+    request_key: str
+    attempt: int
+    stage: str
+    provider: str
+    model: str
+    request: bytes
+    at_risk_nanousd: int
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known after it. `at_risk_nanousd` stays above 0 where the provider may have billed without our knowing."""
+
+    request_key: str
+    attempt: int
+    state: State
+    error_code: str = ""
+    http_status: int = 0
+    reply: bytes | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    cost_nanousd: int = 0
+    at_risk_nanousd: int = 0
+    finished_at: float = 0.0
+    waited_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over a run; the provider's bill lies between cost and cost + at-risk."""
+
+    received: int
+    failed: int
+    unknown: int
+    cost_nanousd: int
+    at_risk_nanousd: int
+
+
+class Ledger:
+    """All attempts and memos of one run."""
+
+    def __init__(self, engine: Engine, run: str) -> None:
+        self.engine = engine
+        self.run = run
+        self._memo_insert = pg_insert(MEMOS) if engine.dialect.name == "postgresql" else sqlite_insert(MEMOS)
+        self._commits = GroupCommit(engine, {"intent": self._insert, "outcome": self._update, "memo": self._memo})
+        self._replied, self._attempts = self._load_keys()
+
+    @staticmethod
+    def open(url: str, run: str) -> Ledger:
+        """Create or open; attempts left in flight by a crash become `unknown`.
+
+        Raises StorageError: ledger-newer, database-unreachable, database-damaged, disk-full, disk-error.
+        """
+        engine = open_engine(url)
+        prepare(engine)
+        try:
+            with engine.begin() as connection:
+                in_flight = and_(ATTEMPTS.c.run == run, ATTEMPTS.c.state == "intent")
+                left = update(ATTEMPTS).where(in_flight)
+                connection.execute(left.values(state="unknown", error_code="crashed-in-flight", finished_at=time.time()))
+            return Ledger(engine, run)
+        except DBAPIError as error:
+            raise translate(error) from error
+
+    def close(self) -> None:
+        """Write what is queued and let go of the database. Idempotent."""
+        self._commits.close()
+        self.engine.dispose()
+
+    # -- writing
+
+    def intend(self, attempt: Attempt) -> asyncio.Future[None]:
+        """Record an attempt before its send; await the result, then send."""
+        self._attempts[attempt.request_key] = attempt.attempt
+        return self._commits.write("intent", {"run": self.run, "state": "intent", **_fields(attempt)})
+
+    async def settle(self, outcome: Outcome) -> None:
+        """Record how an attempt ended; on return it is durable."""
+        await self._commits.write("outcome", {"b_run": self.run, **{f"b_{k}": v for k, v in _fields(outcome).items()}})
+        if outcome.state == "received":
+            self._replied.add(outcome.request_key)
+
+    async def remember(self, name: str, value: Any) -> None:
+        """Keep a decision; the first one kept under a name stays."""
+        await self._commits.write("memo", {"run": self.run, "name": name, "value": orjson.dumps(value).decode()})
+
+    # -- reading
+
+    def has_reply(self, request_key: str) -> bool:
+        return request_key in self._replied
+
+    def attempts_made(self, request_key: str) -> int:
+        return self._attempts.get(request_key, 0)
+
+    def reply(self, request_key: str) -> bytes | None:
+        """The raw body of the complete reply to a request, or None."""
+        if request_key not in self._replied:
+            return None
+        query = select(ATTEMPTS.c.reply).where(
+            ATTEMPTS.c.run == self.run, ATTEMPTS.c.request_key == request_key, ATTEMPTS.c.state == "received"
+        )
+        with self.engine.connect() as connection:
+            return connection.execute(query).scalars().first()
+
+    def recall(self, name: str) -> Any | None:
+        """The decision kept under a name, or None."""
+        query = select(MEMOS.c.value).where(MEMOS.c.run == self.run, MEMOS.c.name == name)
+        with self.engine.connect() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else orjson.loads(found)
+
+    def totals(self) -> Totals:
+        """Counts and money of the whole run."""
+        state, cost, risk = ATTEMPTS.c.state, ATTEMPTS.c.cost_nanousd, ATTEMPTS.c.at_risk_nanousd
+        counts = [func.coalesce(func.sum(case((state == name, 1), else_=0)), 0) for name in ("received", "failed", "unknown")]
+        sums = [func.coalesce(func.sum(cost), 0), func.coalesce(func.sum(risk), 0)]
+        with self.engine.connect() as connection:
+            row = connection.execute(select(*counts, *sums).where(ATTEMPTS.c.run == self.run)).one()
+        return Totals(*(int(value) for value in row))
+
+    def table(self, *groups: str) -> list[dict[str, Any]]:
+        """Attempts, tokens, money and waits summed by columns of the ledger, for reports."""
+        by = [ATTEMPTS.c[name] for name in groups]
+        sums = [
+            func.sum(ATTEMPTS.c[name]).label(name)
+            for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_nanousd", "at_risk_nanousd", "waited_s")
+        ]
+        query = select(*by, func.count().label("attempts"), *sums).where(ATTEMPTS.c.run == self.run).group_by(*by).order_by(*by)
+        with self.engine.connect() as connection:
+            return [{k: _plain(v) for k, v in row._mapping.items()} for row in connection.execute(query)]
+
+    def rows(self, *columns: str) -> Iterator[dict[str, Any]]:
+        """Every attempt in the order sent, with the columns asked for."""
+        query = select(*(ATTEMPTS.c[name] for name in columns)).where(ATTEMPTS.c.run == self.run).order_by(ATTEMPTS.c.sent_at)
+        with self.engine.connect() as connection:
+            for row in connection.execution_options(yield_per=500).execute(query):
+                yield dict(row._mapping)
+
+    @property
+    def replies(self) -> int:
+        return len(self._replied)
+
+    # -- inside
+
+    def _load_keys(self) -> tuple[set[str], dict[str, int]]:
+        received = func.max(case((ATTEMPTS.c.state == "received", 1), else_=0))
+        query = (
+            select(ATTEMPTS.c.request_key, func.max(ATTEMPTS.c.attempt), received)
+            .where(ATTEMPTS.c.run == self.run)
+            .group_by(ATTEMPTS.c.request_key)
+        )
+        with self.engine.connect() as connection:
+            found = connection.execute(query).all()
+        return {key for key, _, has in found if has}, {key: attempts for key, attempts, _ in found}
+
+    @staticmethod
+    def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
+        connection.execute(_INSERT, rows)
+
+    @staticmethod
+    def _update(connection: Connection, rows: list[dict[str, Any]]) -> None:
+        connection.execute(_UPDATE, rows)
+
+    def _memo(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        connection.execute(self._memo_insert.on_conflict_do_nothing(), rows)
+
+
+_OUTCOME_COLUMNS = [f for f in Outcome.__dataclass_fields__ if f not in ("request_key", "attempt")]
+_INSERT = insert(ATTEMPTS)
+_UPDATE = (
+    update(ATTEMPTS)
+    .where(
+        ATTEMPTS.c.run == bindparam("b_run"),
+        ATTEMPTS.c.request_key == bindparam("b_request_key"),
+        ATTEMPTS.c.attempt == bindparam("b_attempt"),
+    )
+    .values({name: bindparam(f"b_{name}") for name in _OUTCOME_COLUMNS})
+)
+
+
+def _fields(value: Attempt | Outcome) -> dict[str, Any]:
+    """A frozen slots dataclass as a flat dict; asdict would copy the reply bytes' container recursively."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if type(value).__name__ == "Decimal" else value

@@ -1,0 +1,148 @@
+"""RunFolder: runs/<name>/ with run.json, the ledger, shards, artifacts and reports. One process at a time.
+
+    with RunFolder.open(Path("runs"), "demo", recipe) as folder:
+        ...
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import subprocess  # nosec B404: git only, fixed arguments
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cogumi import __version__
+from cogumi.errors import InputError, RunError, StorageError, storage_error
+from cogumi.recipe import Recipe, content_hash
+from cogumi.store.files import write_json
+
+RUN_FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_VERSIONS_OF = ("prefect", "aiohttp", "openai", "anthropic", "sqlalchemy", "pydantic")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run. Paths only; the ledger is opened by whoever writes it."""
+
+    path: Path
+    name: str
+    resumed: bool
+
+    @property
+    def ledger_url(self) -> str:
+        """COGUMI_LEDGER_URL where it is set (PostgreSQL), else a SQLite file in the folder."""
+        return os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{self.path / 'ledger.db'}"
+
+    @property
+    def shards(self) -> Path:
+        return self.path / "shards"
+
+    @property
+    def dataset(self) -> Path:
+        return self.path / "dataset"
+
+    @staticmethod
+    @contextmanager
+    def open(root: Path, name: str, recipe: Recipe, command: str = "") -> Iterator[RunFolder]:
+        """Create or resume a run and hold its lock.
+
+        Raises InputError run-name-refused; RunError run-locked, run-recipe-changed; StorageError run-newer,
+        run-damaged, disk-full, disk-error.
+        """
+        path = run_path(root, name)
+        with _lock(path, name):
+            resumed = _check_or_write(path, name, recipe, command)
+            yield RunFolder(path, name, resumed)
+
+
+def run_path(root: Path, name: str) -> Path:
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise InputError("run-name-refused", repr(name))
+    return (root / name).resolve()
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """run.json of a folder. Raises RunError run-not-found, StorageError run-damaged or run-newer."""
+    file = path / "run.json"
+    if not file.is_file():
+        raise RunError("run-not-found", str(path))
+    try:
+        run = orjson.loads(file.read_bytes())
+        version = int(run["format"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise StorageError("run-damaged", f"{file}: {error}") from error
+    if version > RUN_FORMAT:
+        raise StorageError("run-newer", f"{path.name}: format {version}, this cogumi ({__version__}) knows {RUN_FORMAT}")
+    return dict(run)
+
+
+def identity(recipe: Recipe) -> str:
+    """What must not change in a run folder: which rows are asked for, and by which seed."""
+    return content_hash({"seed": recipe.seed, "cells": recipe.dataset.cells, "shard_rows": recipe.dataset.shard_rows})
+
+
+def _check_or_write(path: Path, name: str, recipe: Recipe, command: str) -> bool:
+    if (path / "run.json").exists():
+        run = read_run(path)
+        if run["identity"] != identity(recipe):
+            raise RunError("run-recipe-changed", f"{name} was started with recipe {run['recipe']['name']!r}")
+        return True
+    fresh = {
+        "format": RUN_FORMAT,
+        "name": name,
+        "identity": identity(recipe),
+        "recipe": recipe.model_dump(mode="json"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "cogumi": __version__,
+        "git": _git_revision(),
+        "python": platform.python_version(),
+        "versions": {package: metadata.version(package) for package in _VERSIONS_OF},
+    }
+    write_json(path / "run.json", fresh)
+    return False
+
+
+@contextmanager
+def _lock(path: Path, name: str) -> Iterator[None]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "?"
+            raise RunError("run-locked", f"{name} is held by process {holder}") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    except OSError as error:
+        raise storage_error(error, path / ".lock") from error
+    finally:
+        os.close(handle)
+
+
+def _git_revision() -> str:
+    """Revision of the checkout this code runs from, with '+dirty' where it differs; empty outside one."""
+    here = Path(__file__).resolve().parent
+    git = ["git", "-C", str(here)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10)  # nosec B603 B607
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)  # nosec B603 B607
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return head.stdout.strip() + ("+dirty" if dirty.stdout.strip() else "") if head.returncode == 0 else ""

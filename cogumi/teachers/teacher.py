@@ -1,0 +1,233 @@
+"""LedgeredTeacher: one provider and model, with the contract about money kept around every call.
+
+    reply = await teacher.complete(Request(model, system, user, max_tokens=500), stage="answers_easy")
+
+In this order: ledger first (a reply once received is never bought again), budget, limiter, the intent made
+durable, the send, the outcome made durable, then the reply counts. Retries are new ledger rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from cogumi.errors import CogumiError, RunError
+from cogumi.store.ledger import Attempt, Ledger, Outcome
+from cogumi.teachers.budget import Budget
+from cogumi.teachers.limiter import Limiter
+from cogumi.teachers.pricing import Price, prompt_bytes
+from cogumi.teachers.retry import RetryPolicy
+from cogumi.teachers.transport import RawReply, retry_after_s
+from cogumi.teachers.types import Reply, Request, request_key
+from cogumi.teachers.wire_errors import WIRE, WireError, status_code
+
+_FAILURES_IN_A_ROW = 25
+
+
+class Wire(Protocol):
+    """How requests and replies look as bytes."""
+
+    @property
+    def path(self) -> str: ...
+    def encode(self, request: Request) -> bytes: ...
+    def decode(self, body: bytes, asked_model: str) -> Reply: ...
+
+
+class Transport(Protocol):
+    """How bytes get to the provider and back."""
+
+    async def post(self, path: str, body: bytes) -> RawReply: ...
+    async def aclose(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """Calls of this process; what a report shows comes from the ledger, which outlives it."""
+
+    bought: int = 0
+    reused: int = 0
+    retried: int = 0
+    open: int = 0
+
+
+class LedgeredTeacher:
+    """A Teacher over any wire and transport. Share one per provider and model: it owns limiter and connection slots."""
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        model: str,
+        wire: Wire,
+        transport: Transport,
+        ledger: Ledger,
+        budget: Budget,
+        limiter: Limiter,
+        retry: RetryPolicy,
+        price: Price,
+        in_flight: int,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.provider = provider
+        self.model = model
+        self.tally = Tally()
+        self.limiter = limiter
+        self._wire = wire
+        self._transport = transport
+        self._ledger = ledger
+        self._budget = budget
+        self._retry = retry
+        self._price = price
+        self._slots = asyncio.Semaphore(in_flight)
+        self._wall_clock = wall_clock
+        self._pending: dict[str, asyncio.Task[Reply]] = {}
+        self._broken: CogumiError | None = None
+        self._failed_in_a_row = 0
+
+    async def complete(self, request: Request, stage: str) -> Reply:
+        """The reply to a request, from the ledger where it was bought before.
+
+        Raises WireError when the attempts are used up or the error is not worth another; BudgetError
+        budget-reached; StorageError where the reply could not be made durable; RunError too-many-failures.
+        """
+        key = request_key(self.provider, request)
+        stored = self._ledger.reply(key)
+        if stored is not None:
+            self.tally.reused += 1
+            return replace(self._wire.decode(stored, request.model), request_key=key, reused=True)
+        if key in self._pending:
+            return await asyncio.shield(self._pending[key])
+        return await self._buy_once(key, request, stage)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    async def _buy_once(self, key: str, request: Request, stage: str) -> Reply:
+        """Buy, with later askers of the same request waiting for the same call."""
+        buying = asyncio.ensure_future(self._buy(key, request, stage))
+        self._pending[key] = buying
+        try:
+            return await buying
+        finally:
+            del self._pending[key]
+
+    async def _buy(self, key: str, request: Request, stage: str) -> Reply:
+        failures = limited = 0
+        waited = 0.0
+        while True:
+            async with self._slots:
+                self._refuse_if_broken()
+                try:
+                    reply = await self._attempt(key, request, stage, waited)
+                    self._failed_in_a_row = 0
+                    return reply
+                except WireError as error:
+                    failure = error
+            is_limit = failure.status == 429 and failure.entry.retry
+            failures, limited = failures + (not is_limit), limited + is_limit
+            wait = self._retry.wait_s(failure, failures, limited)
+            if wait is None:
+                raise self._give_up(failure)
+            self.tally.retried += 1
+            waited = wait
+            await asyncio.sleep(wait)
+
+    async def _attempt(self, key: str, request: Request, stage: str, waited: float) -> Reply:
+        """One send. Every way out leaves a settled ledger row, except a crash, which leaves the intent."""
+        worst = self._price.worst(request)
+        self._budget.reserve(worst)
+        cost = risk = 0
+        try:
+            body = self._wire.encode(request)
+            reserved = await self.limiter.acquire(prompt_bytes(request) // 4, request.max_tokens)
+            number = self._ledger.attempts_made(key) + 1
+            await self._ledger.intend(
+                Attempt(key, number, stage, self.provider, request.model, body, worst, self._wall_clock())
+            )
+            risk = worst
+            try:
+                raw, reply = await self._send(body, request.model)
+            except WireError as error:
+                outcome = self._failed(key, number, error, worst, waited)
+                self.limiter.settle(reserved, 0, 0)
+                await self._ledger.settle(outcome)
+                risk = outcome.at_risk_nanousd
+                raise
+            outcome = self._received(key, number, raw, reply, worst, waited)
+            self.limiter.settle(reserved, reply.usage.prompt + reply.usage.completion, reply.usage.completion)
+            await self._ledger.settle(outcome)
+            cost, risk = outcome.cost_nanousd, outcome.at_risk_nanousd
+            return replace(reply, request_key=key)
+        finally:
+            self._budget.settle(worst, cost, risk)
+
+    async def _send(self, body: bytes, model: str) -> tuple[RawReply, Reply]:
+        self.tally.open += 1
+        try:
+            raw = await self._transport.post(self._wire.path, body)
+        finally:
+            self.tally.open -= 1
+        if raw.status != 200:
+            wait = retry_after_s(raw.headers)
+            error = WireError(
+                status_code(raw.status, raw.body, wait is not None),
+                raw.body[:200].decode("utf-8", "replace"),
+                raw.status,
+                wait,
+                raw.body,
+            )
+            if raw.status == 429:
+                self.limiter.limited(raw.headers, wait)
+            raise error
+        self.limiter.observe(raw.headers)
+        self.tally.bought += 1
+        return raw, self._wire.decode(raw.body, model)
+
+    def _received(self, key: str, number: int, raw: RawReply, reply: Reply, worst: int, waited: float) -> Outcome:
+        unpriced = any(WIRE[note].billable for note in reply.notes)
+        return Outcome(
+            request_key=key,
+            attempt=number,
+            state="received",
+            error_code=reply.notes[0] if reply.notes else "",
+            http_status=raw.status,
+            reply=raw.body,
+            prompt_tokens=reply.usage.prompt,
+            cached_tokens=reply.usage.cached,
+            completion_tokens=reply.usage.completion,
+            cost_nanousd=0 if unpriced else self._price.cost(reply.usage),
+            at_risk_nanousd=worst if unpriced else 0,
+            finished_at=self._wall_clock(),
+            waited_s=waited,
+        )
+
+    def _failed(self, key: str, number: int, error: WireError, worst: int, waited: float) -> Outcome:
+        billable = error.entry.billable
+        return Outcome(
+            request_key=key,
+            attempt=number,
+            state="unknown" if billable else "failed",
+            error_code=error.code,
+            http_status=error.status,
+            reply=error.body or None,
+            at_risk_nanousd=worst if billable else 0,
+            finished_at=self._wall_clock(),
+            waited_s=waited,
+        )
+
+    def _refuse_if_broken(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    def _give_up(self, error: WireError) -> CogumiError:
+        """The error to raise; a fatal one, or too many in a row, stops every later call to this teacher."""
+        self._failed_in_a_row += 1
+        if error.entry.fatal:
+            self._broken = error
+        elif self._failed_in_a_row >= _FAILURES_IN_A_ROW:
+            told = f"{self.provider} {self.model}: {self._failed_in_a_row} in a row, last {error.code}"
+            self._broken = RunError("too-many-failures", told)
+        return self._broken or error
