@@ -130,15 +130,16 @@ class Ledger:
     def attempts_made(self, request_key: str) -> int:
         return self._attempts.get(request_key, 0)
 
-    def reply(self, request_key: str) -> bytes | None:
-        """The raw body of the complete reply to a request, or None."""
+    def reply(self, request_key: str) -> tuple[bytes, float] | None:
+        """The raw body of the complete reply to a request and when it was complete (Unix time), or None."""
         if request_key not in self._replied:
             return None
-        query = select(ATTEMPTS.c.reply).where(
+        query = select(ATTEMPTS.c.reply, ATTEMPTS.c.finished_at).where(
             ATTEMPTS.c.run == self.run, ATTEMPTS.c.request_key == request_key, ATTEMPTS.c.state == "received"
         )
         with self.engine.connect() as connection:
-            return connection.execute(query).scalars().first()
+            found = connection.execute(query).first()
+        return None if found is None else (found[0], found[1])
 
     def recall(self, name: str) -> Any | None:
         """The decision kept under a name, or None."""

@@ -8,7 +8,7 @@ import orjson
 
 from cogumi.teachers.types import Finish, Reply, Request, Usage
 from cogumi.teachers.wire_errors import WireError
-from cogumi.teachers.wire_json import count, read_object
+from cogumi.teachers.wire_json import count, finish_notes, read_object
 
 API_VERSION = "2026-10-21"
 _FINISH: dict[str, Finish] = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "refusal": "filtered"}
@@ -50,6 +50,7 @@ class AnthropicWire:
         model = str(data.get("model") or asked_model)
         if model != asked_model and not model.startswith(asked_model):
             notes.append("model-other")
+        notes += finish_notes(_FINISH.get(str(finish), "stop"))
         return Reply(text, _FINISH.get(str(finish), "stop"), usage, model, notes=tuple(notes))
 
 

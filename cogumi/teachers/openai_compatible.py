@@ -8,7 +8,7 @@ import orjson
 
 from cogumi.teachers.types import Finish, Reply, Request, Usage
 from cogumi.teachers.wire_errors import WireError
-from cogumi.teachers.wire_json import count, read_object
+from cogumi.teachers.wire_json import count, finish_notes, read_object
 
 _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "content_filter": "filtered"}
 
@@ -54,6 +54,7 @@ class OpenAIWire:
         model = str(data.get("model") or asked_model)
         if model != asked_model and not model.startswith(asked_model):
             notes.append("model-other")
+        notes += finish_notes(_FINISH.get(str(finish), "stop"))
         return Reply(text, _FINISH.get(str(finish), "stop"), usage, model, notes=tuple(notes))
 
 

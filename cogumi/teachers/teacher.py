@@ -97,7 +97,8 @@ class LedgeredTeacher:
         stored = self._ledger.reply(key)
         if stored is not None:
             self.tally.reused += 1
-            return replace(self._wire.decode(stored, request.model), request_key=key, reused=True)
+            body, received_at = stored
+            return replace(self._wire.decode(body, request.model), request_key=key, received_at=received_at, reused=True)
         if key in self._pending:
             return await asyncio.shield(self._pending[key])
         return await self._buy_once(key, request, stage)
@@ -160,7 +161,7 @@ class LedgeredTeacher:
             self.limiter.settle(reserved, reply.usage.prompt + reply.usage.completion, reply.usage.completion)
             await self._ledger.settle(outcome)
             cost, risk = outcome.cost_nanousd, outcome.at_risk_nanousd
-            return replace(reply, request_key=key)
+            return replace(reply, request_key=key, received_at=outcome.finished_at)
         finally:
             self._budget.settle(worst, cost, risk)
 

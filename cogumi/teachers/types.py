@@ -47,6 +47,7 @@ class Reply:
     model: str
     request_key: str = ""
     notes: tuple[str, ...] = ()
+    received_at: float = 0.0  # Unix time at which it was complete; the same after a resume
     reused: bool = False
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from cogumi.teachers.types import Finish
 from cogumi.teachers.wire_errors import WireError
 
 _ENVELOPE_KEYS = (b'"choices":', b'"usage":', b'"content":', b'"model":')
@@ -31,6 +32,11 @@ def count(value: Any) -> int | None:
     """A token count, or None where it cannot be one."""
     good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40
     return value if good else None
+
+
+def finish_notes(finish: Finish) -> list[str]:
+    """The wire code of a reply that ended early, for the ledger."""
+    return {"length": ["reply-truncated"], "filtered": ["reply-filtered"]}.get(finish, [])
 
 
 def _why_broken(body: bytes) -> str:

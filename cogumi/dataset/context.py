@@ -1,0 +1,75 @@
+"""DatasetRun: what every step of the stage works with. One a process; the steps are plain functions of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from cogumi.dataset.progress import Progress
+from cogumi.domain import Question
+from cogumi.errors import CogumiError
+from cogumi.recipe import Recipe, content_hash
+from cogumi.store.run_folder import RunFolder
+from cogumi.teachers.staff import Staff
+from cogumi.teachers.types import Reply
+from cogumi.teachers.wire_errors import WireError
+
+STAGES = ("questions", "judge", "answers_easy", "answers_hard")
+
+
+@dataclass(slots=True)
+class DatasetRun:
+    """Recipe, folder, teachers, progress, and the worker slots of each stage."""
+
+    recipe: Recipe
+    folder: RunFolder
+    staff: Staff
+    progress: Progress
+    log: logging.Logger
+    slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    accepted: list[Question] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        data = self.recipe.dataset
+        workers = {"judge": data.judge.workers, "answers_easy": data.answers_easy.workers, "answers_hard": data.answers_hard.workers}
+        for stage in STAGES:
+            self.slots[stage] = asyncio.Semaphore(workers.get(stage, 1000))
+
+    async def ask(
+        self, stage: str, teacher: str, system: str, user: str, *, max_tokens: int, temperature: float | None, replica: int = 0
+    ) -> Reply | None:
+        """One call within the stage's workers; None where it failed for good and the run can go on without it.
+
+        Raises what must stop the run: fatal wire errors, BudgetError, StorageError, too-many-failures.
+        """
+        async with self.slots[stage]:
+            try:
+                return await self.staff.ask(
+                    teacher, system, user, max_tokens=max_tokens, temperature=temperature, stage=stage, replica=replica
+                )
+            except WireError as error:
+                self.log.warning("%s: call given up: %s", stage, error.code)
+                if error.entry.fatal:
+                    raise
+                return None
+
+    def questions_hash(self) -> str:
+        """Identity of how questions are made: recipe sections and teachers, not where the provider listens."""
+        data = self.recipe.dataset
+        names = {data.questions.teacher, *data.questions.teacher_by_domain.values(), data.judge.teacher}
+        teachers = {name: [self.recipe.teachers[name].label, self.recipe.teachers[name].model] for name in sorted(names)}
+        sections = [data.questions.model_dump(mode="json"), data.judge.model_dump(mode="json", exclude={"workers"})]
+        return content_hash([self.recipe.seed, sections, teachers])
+
+    def answers_hash(self) -> str:
+        """Identity of how answers are made."""
+        data = self.recipe.dataset
+        sections = [section.model_dump(mode="json", exclude={"workers"}) for section in (data.answers_easy, data.answers_hard)]
+        teachers = [self.recipe.teachers[name].model for name in (data.answers_easy.teacher, data.answers_hard.teacher)]
+        return content_hash([self.recipe.seed, sections, teachers])
+
+
+def stop_code(error: BaseException) -> str:
+    """The code of an error for logs, or its type."""
+    return error.code if isinstance(error, CogumiError) else type(error).__name__

@@ -1,0 +1,109 @@
+"""Exports: the JSONL files under the spec's names, Parquet, and a dataset card. All of one artifact, written at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cogumi.dataset.card import dataset_card
+from cogumi.dataset.shards import Grown
+from cogumi.domain import Difficulty, Example, Question
+from cogumi.store.files import write_atomic, write_jsonl
+
+
+def count_label(count: int) -> str:
+    """60000 -> "60k", 800 -> "800", as the spec names its files."""
+    return f"{count // 1000}k" if count >= 1000 and count % 1000 == 0 else str(count)
+
+
+def write_exports(folder: Path, shards: list[Grown], examples: list[Example], facts: dict[str, Any]) -> dict[str, str]:
+    """Write every file of the dataset artifact; returns what each is, by file name."""
+    easy = [e for e in examples if e.question.cell.difficulty is Difficulty.EASY]
+    hard = [e for e in examples if e.question.cell.difficulty is Difficulty.HARD]
+    total = count_label(len(examples))
+    accepted = [question for grown in shards for question in grown.accepted]
+    names = {
+        f"questions_{total}.jsonl": "every question that passed the judge, spares included",
+        f"questions_{total}_validated.jsonl": "the questions that were chosen, with their scores",
+        f"answers_easy_{count_label(len(easy))}.jsonl": "direct answers",
+        f"answers_hard_{count_label(len(hard))}.jsonl": "answers with draft, critique and revision",
+        f"training_{total}_complete.jsonl": "questions with answers, the record of spec section 1.5",
+        f"training_{total}_complete.parquet": "the same as Parquet",
+    }
+    questions, validated, easy_name, hard_name, complete, parquet = names
+    write_jsonl(folder / questions, (_question_record(question, scores=False) for question in accepted))
+    write_jsonl(folder / validated, (_question_record(example.question, scores=True) for example in examples))
+    write_jsonl(folder / easy_name, map(_answer_record, easy))
+    write_jsonl(folder / hard_name, map(_answer_record, hard))
+    write_jsonl(folder / complete, (example.to_record() for example in examples))
+    write_parquet(folder / parquet, examples)
+    write_atomic(folder / "README.md", dataset_card(names, complete, examples, facts).encode())
+    return names
+
+
+def write_parquet(path: Path, examples: list[Example]) -> None:
+    """The complete records as one Parquet file with nested columns."""
+    table = pa.Table.from_pylist([example.to_record() for example in examples], schema=_SCHEMA)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def write_checkpoint(folder: Path, number: int, questions: list[Question]) -> None:
+    """questions_checkpoint_NNNN.jsonl: the accepted questions so far, for people who look in while a run goes on."""
+    write_jsonl(folder / f"questions_checkpoint_{number:04d}.jsonl", (_question_record(question, scores=True) for question in questions))
+
+
+def _question_record(question: Question, scores: bool) -> dict[str, Any]:
+    judgement = question.judgement
+    record: dict[str, Any] = {
+        "question_id": question.question_id or None,
+        "domain": question.cell.domain,
+        "difficulty": str(question.cell.difficulty),
+        "question": question.text,
+        "metadata": {"generated_by": question.generated_by, "timestamp": question.timestamp, "topic": question.topic, "request_key": question.request_key},
+    }
+    if scores and judgement is not None:
+        record["scores"] = {
+            "clarity": judgement.clarity,
+            "relevance": judgement.relevance,
+            "difficulty": judgement.difficulty,
+            "quality": judgement.quality,
+            "mean": round(judgement.mean, 3),
+            "judged_by": judgement.judged_by,
+        }
+    return record
+
+
+def _answer_record(example: Example) -> dict[str, Any]:
+    record: dict[str, Any] = {"question_id": example.question.question_id, "answer": example.answer}
+    if example.reasoning is not None:
+        reasoning = example.reasoning
+        record["reasoning"] = {"draft": reasoning.draft, "critique": reasoning.critique, "revised": reasoning.revised}
+    return {**record, "generated_by": example.answered_by, "verification": example.verification, "timestamp": example.timestamp}
+
+
+_TEXT = pa.string()
+_SCHEMA = pa.schema(
+    [
+        *((name, _TEXT) for name in ("question_id", "domain", "difficulty", "question", "answer")),
+        ("reasoning", pa.struct([("draft", _TEXT), ("critique", _TEXT), ("revised", _TEXT)])),
+        (
+            "metadata",
+            pa.struct(
+                [
+                    *((name, _TEXT) for name in ("question_model", "answer_model")),
+                    ("validated", pa.bool_()),
+                    ("judge_mean", pa.float64()),
+                    *(
+                        (name, _TEXT)
+                        for name in ("verification", "topic", "question_request_key", "judge_request_key", "answer_request_key", "timestamp")
+                    ),
+                ]
+            ),
+        ),
+    ]
+)

@@ -1,0 +1,99 @@
+"""Existing questions in place of stage 1: read, cleaned, checked; broken rows are quarantined by file and line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cogumi.dataset.duplicates import fingerprint
+from cogumi.dataset.grow import utc
+from cogumi.dataset.parse import LEAST_CHARACTERS, MOST_CHARACTERS, clean
+from cogumi.domain import Cell, Difficulty, Question
+from cogumi.domain.cells import domain_key
+from cogumi.errors import InputError
+from cogumi.store.files import Quarantined, read_foreign_jsonl, write_jsonl
+
+_TEXT_KEYS = ("question", "prompt", "instruction", "text")
+
+
+@dataclass(slots=True)
+class Given:
+    """Usable questions, lines that are not, and exact duplicates left out."""
+
+    questions: list[Question] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    duplicates: int = 0
+    rows: int = 0
+
+    def reasons(self) -> dict[str, int]:
+        return dict(Counter(row.reason for row in self.quarantined).most_common())
+
+
+def read_questions(paths: list[Path]) -> Given:
+    """Read .jsonl files, or the .jsonl files of folders, in name order.
+
+    Raises InputError questions-unreadable where a path is missing or no question is usable.
+    """
+    given = Given()
+    seen: set[str] = set()
+    for path in _files(paths):
+        read_at = utc(path.stat().st_mtime)
+        for found in read_foreign_jsonl(path):
+            given.rows += 1
+            if isinstance(found, Quarantined):
+                given.quarantined.append(found)
+                continue
+            number, row = found
+            question = _question(path, number, row, read_at)
+            if isinstance(question, Quarantined):
+                given.quarantined.append(question)
+            elif (mark := fingerprint(question.text)) in seen:
+                given.duplicates += 1
+            else:
+                seen.add(mark)
+                given.questions.append(question)
+    if not given.questions:
+        raise InputError("questions-unreadable", f"{given.rows} rows read, none usable: {given.reasons()}")
+    return given
+
+
+def write_quarantine(path: Path, given: Given) -> None:
+    """One line a quarantined row: file, line number, reason, and the start of the row."""
+    rows = ({"file": Path(q.file).name, "line": q.line, "reason": q.reason, "text": q.text} for q in given.quarantined)
+    write_jsonl(path, rows)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        files += [file for file in inside if file.is_file()]
+        if not inside or not all(file.is_file() for file in inside):
+            raise InputError("questions-unreadable", f"{path}: no such file, or a folder without .jsonl files")
+    return files
+
+
+def _question(path: Path, number: int, row: dict[str, Any], read_at: str) -> Question | Quarantined:
+    text = next((row[key] for key in _TEXT_KEYS if key in row), None)
+
+    def bad(reason: str) -> Quarantined:
+        return Quarantined(str(path), number, reason, str(row)[:400])
+
+    if not isinstance(text, str):
+        return bad("no-question")
+    text = clean(text)
+    if len(text) < LEAST_CHARACTERS:
+        return bad("too-short")
+    if len(text) > MOST_CHARACTERS:
+        return bad("too-long")
+    domain = domain_key(str(row.get("domain", "")))
+    if domain is None:
+        return bad("unknown-domain")
+    difficulty = str(row.get("difficulty", "")).lower()
+    if difficulty not in Difficulty:
+        return bad("unknown-difficulty")
+    cell = Cell(domain, Difficulty(difficulty))
+    made_by = str(row.get("model_used") or row.get("generated_by") or path.name)
+    return Question(text, cell, str(row.get("topic", "")), made_by, "", str(row.get("generated_at") or read_at))

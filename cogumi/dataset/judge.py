@@ -1,0 +1,88 @@
+"""The judge: four scores a question, several questions a call, hidden questions among them (spec section 1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from cogumi.dataset.hidden import Hidden, hidden_questions
+from cogumi.dataset.parse import parse_scores
+from cogumi.dataset.prompts import judge_prompt
+from cogumi.domain import Cell, Judgement, Question
+from cogumi.recipe import JudgeSection, content_hash
+from cogumi.teachers.types import Reply
+
+AskJudge = Callable[[str, str, int], Awaitable[Reply | None]]
+"""(system, user, replica) -> the reply, or None where the call failed for good."""
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """Judged questions in their order, those nobody scored, and how the judge did on the hidden ones."""
+
+    judged: list[Question] = field(default_factory=list)
+    unjudged: list[Question] = field(default_factory=list)
+    hidden_right: int = 0
+    hidden_seen: int = 0
+    hidden_missed: dict[str, int] = field(default_factory=dict)
+
+
+def judge_groups(questions: list[Question], section: JudgeSection) -> list[list[Question]]:
+    """Questions by call, with room left for the hidden ones."""
+    size = max(1, section.per_call - hidden_count(section))
+    return [questions[start : start + size] for start in range(0, len(questions), size)]
+
+
+def hidden_count(section: JudgeSection) -> int:
+    return max(1, round(section.per_call * section.hidden_share)) if section.hidden_share > 0 else 0
+
+
+async def judge_group(group: list[Question], cell: Cell, section: JudgeSection, seed: int, ask: AskJudge) -> Verdicts:
+    """Judge one call's worth of questions; what the reply leaves out is asked once more, then counted as unjudged."""
+    rng = Random(f"{seed}/{content_hash([question.text for question in group])}")
+    slots: list[Question | Hidden] = [*group, *hidden_questions(cell, hidden_count(section), rng)]
+    rng.shuffle(slots)
+    verdicts = Verdicts()
+    left = slots
+    for replica in range(2):
+        scored, left = await _ask_about(left, cell, replica, ask)
+        for slot, judgement in scored:
+            _note(verdicts, slot, judgement, section.pass_mean)
+        if not left:
+            break
+    verdicts.unjudged += [slot for slot in left if isinstance(slot, Question)]
+    order = {question.text: place for place, question in enumerate(group)}
+    verdicts.judged.sort(key=lambda question: order[question.text])
+    return verdicts
+
+
+async def _ask_about(
+    slots: list[Question | Hidden], cell: Cell, replica: int, ask: AskJudge
+) -> tuple[list[tuple[Question | Hidden, Judgement]], list[Question | Hidden]]:
+    """One call: the slots scored, with their judgements, and those left."""
+    prompt = judge_prompt([(slot.text, cell) for slot in slots])
+    reply = await ask(prompt.system, prompt.user, replica)
+    if reply is None:
+        return [], slots
+    scores = parse_scores(reply.text)
+    scored: list[tuple[Question | Hidden, Judgement]] = []
+    left: list[Question | Hidden] = []
+    for number, slot in enumerate(slots, 1):
+        if number in scores:
+            judgement = Judgement(**scores[number], judged_by=reply.model, request_key=reply.request_key)
+            scored.append((slot, judgement))
+        else:
+            left.append(slot)
+    return scored, left
+
+
+def _note(verdicts: Verdicts, slot: Question | Hidden, judgement: Judgement, pass_mean: float) -> None:
+    if isinstance(slot, Question):
+        verdicts.judged.append(slot.judged(judgement))
+        return
+    verdicts.hidden_seen += 1
+    if (judgement.mean >= pass_mean) == slot.good:
+        verdicts.hidden_right += 1
+    else:
+        verdicts.hidden_missed[slot.kind] = verdicts.hidden_missed.get(slot.kind, 0) + 1

@@ -1,0 +1,90 @@
+"""The prompts, read from the files in prompts/. Editing a file changes the requests made from it, and only those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from random import Random
+from string import Template
+from typing import Any
+
+import orjson
+
+from cogumi.domain import DOMAINS, Cell
+
+_AVOID_CHARACTERS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A system and a user text."""
+
+    system: str
+    user: str
+
+
+def question_prompt(cell: Cell, count: int, topic: str, angle: str, variation: int, avoid: list[str]) -> Prompt:
+    """Asks for `count` questions of a cell on one topic, naming what not to repeat."""
+    data = topic_data()
+    listed = "".join(f"- {_one_line(text)}\n" for text in avoid)
+    fields = {
+        "count": count,
+        "domain": DOMAINS[cell.domain],
+        "difficulty": cell.difficulty,
+        "difficulty_description": data["difficulties"][cell.difficulty],
+        "requirements": data["domains"][cell.domain]["requirements"],
+        "topic": topic,
+        "angle": angle,
+        "variation": variation,
+        "avoid": f"\nThese exist already; write nothing like them:\n{listed}" if avoid else "",
+    }
+    return Prompt(_fill("question_system", fields), _fill("question_user", fields))
+
+
+def judge_prompt(questions: list[tuple[str, Cell]]) -> Prompt:
+    """Asks for four scores for each question, numbered from 1."""
+    blocks = [
+        f'<question id="{number}" domain="{DOMAINS[cell.domain]}" difficulty="{cell.difficulty}">\n{_fence(text)}\n</question>'
+        for number, (text, cell) in enumerate(questions, 1)
+    ]
+    return Prompt(_read("judge_system"), _fill("judge_user", {"questions": "\n\n".join(blocks)}))
+
+
+def answer_prompt(question: str, hard: bool) -> Prompt:
+    """Asks for an answer: direct for easy questions, draft, critique and revision for hard ones."""
+    return Prompt(_read("answer_hard_system" if hard else "answer_easy_system"), question)
+
+
+def topic_and_angle(cell: Cell, seed: int, call: int) -> tuple[str, str]:
+    """Cell number `call` of the shuffled grid topics x angles; each topic comes up once before any comes up again."""
+    data = topic_data()
+    topics, angles = list(data["domains"][cell.domain]["topics"]), list(data["angles"])
+    rng = Random(f"{seed}/{cell}")
+    rng.shuffle(topics)
+    rng.shuffle(angles)
+    return topics[call % len(topics)], angles[(call + call // len(topics)) % len(angles)]
+
+
+@lru_cache(maxsize=1)
+def topic_data() -> dict[str, Any]:
+    return dict(orjson.loads(_read("topics", "json")))
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _AVOID_CHARACTERS else line[:_AVOID_CHARACTERS] + " ..."
+
+
+def _fence(text: str) -> str:
+    """A question cannot end its own block."""
+    return text.replace("</question", "</ question")
+
+
+def _fill(name: str, fields: dict[str, Any]) -> str:
+    return Template(_read(name)).substitute({key: str(value) for key, value in fields.items()})
+
+
+@lru_cache(maxsize=16)
+def _read(name: str, suffix: str = "md") -> str:
+    return resources.files("cogumi.dataset").joinpath("prompts", f"{name}.{suffix}").read_text("utf-8").strip()

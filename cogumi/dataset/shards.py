@@ -1,0 +1,123 @@
+"""Shards: the pieces of a cell that are worked on at once, each small enough for one task to redo cheaply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cogumi.domain import Cell, Difficulty, Example, Question, Rejected
+from cogumi.recipe import DatasetSection
+from cogumi.store.files import write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """`rows` questions wanted of one cell. Its name is also that of its Prefect tasks and files."""
+
+    cell: Cell
+    index: int
+    rows: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell.domain}-{self.cell.difficulty}-{self.index:05d}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"cell": str(self.cell), "index": self.index, "rows": self.rows}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Shard:
+        return Shard(Cell.parse(row["cell"]), row["index"], row["rows"])
+
+
+@dataclass(slots=True)
+class Grown:
+    """The questions a shard ended up with, and everything on the way there."""
+
+    shard: Shard
+    accepted: list[Question] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    duplicates: int = 0
+    asked: int = 0  # questions that came back, before any check
+    rounds: int = 0
+    hidden_right: int = 0
+    hidden_seen: int = 0
+    hidden_missed: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "shard": self.shard.to_json(),
+            "accepted": [question.to_json() for question in self.accepted],
+            "rejected": [row.to_json() for row in self.rejected],
+            "duplicates": self.duplicates,
+            "asked": self.asked,
+            "rounds": self.rounds,
+            "hidden_right": self.hidden_right,
+            "hidden_seen": self.hidden_seen,
+            "hidden_missed": self.hidden_missed,
+        }
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Grown:
+        fields = dict(row)
+        fields["shard"] = Shard.from_json(fields["shard"])
+        fields["accepted"] = [Question.from_json(item) for item in fields["accepted"]]
+        fields["rejected"] = [Rejected.from_json(item) for item in fields["rejected"]]
+        return Grown(**fields)
+
+
+@dataclass(slots=True)
+class Answered:
+    """The examples made from a list of questions; questions whose answers all failed are in `rejected`."""
+
+    name: str
+    examples: list[Example] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    retried: dict[str, int] = field(default_factory=dict)  # reason -> replies bought again
+    failed: list[Question] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "examples": [example.to_json() for example in self.examples],
+            "rejected": [row.to_json() for row in self.rejected],
+            "retried": self.retried,
+            "failed": [question.to_json() for question in self.failed],
+        }
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Answered:
+        fields = dict(row)
+        fields["examples"] = [Example.from_json(item) for item in fields["examples"]]
+        fields["rejected"] = [Rejected.from_json(item) for item in fields["rejected"]]
+        fields["failed"] = [Question.from_json(item) for item in fields["failed"]]
+        return Answered(**fields)
+
+
+def plan_shards(section: DatasetSection) -> list[Shard]:
+    """The shards of a recipe, in the order of its cells; sizes differ by at most one row."""
+    shards: list[Shard] = []
+    for domain, counts in section.cells.items():
+        for difficulty in Difficulty:
+            rows = counts.get(difficulty.value, 0)
+            pieces = -(-rows // section.shard_rows)
+            sizes = [rows // pieces + (i < rows % pieces) for i in range(pieces)] if pieces else []
+            shards += [Shard(Cell(domain, difficulty), index, size) for index, size in enumerate(sizes)]
+    return shards
+
+
+def save(path: Path, value: Grown | Answered) -> dict[str, Any]:
+    """Write a shard's result; the pointer returned is all that passes through Prefect."""
+    sha256 = write_atomic(path, orjson.dumps(value.to_json(), option=orjson.OPT_SORT_KEYS))
+    return {"path": path.name, "sha256": sha256}
+
+
+def load_grown(folder: Path, pointer: dict[str, Any]) -> Grown:
+    return Grown.from_json(orjson.loads((folder / pointer["path"]).read_bytes()))
+
+
+def load_answered(folder: Path, pointer: dict[str, Any]) -> Answered:
+    return Answered.from_json(orjson.loads((folder / pointer["path"]).read_bytes()))

@@ -1,0 +1,225 @@
+"""The steps of the dataset stage, each a plain function of the run; Prefect tasks wrap these, and so does `generate`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from cogumi.dataset.answers import answer_questions
+from cogumi.dataset.context import DatasetRun, stop_code
+from cogumi.dataset.export import write_checkpoint, write_exports
+from cogumi.dataset.given import Given
+from cogumi.dataset.grow import decide_all, grow_shard, judge_all
+from cogumi.dataset.merge import check_merged
+from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
+from cogumi.dataset.progress import Progress
+from cogumi.dataset.shards import Answered, Grown, load_answered, load_grown, save
+from cogumi.dataset.verify import unverified_rows
+from cogumi.domain import Difficulty
+from cogumi.errors import StorageError
+from cogumi.recipe import Recipe, content_hash
+from cogumi.store.artifacts import new_artifact, read_receipt, verify
+from cogumi.store.ledger import Ledger
+from cogumi.store.run_folder import RunFolder
+from cogumi.teachers.staff import open_staff
+from cogumi.teachers.types import Reply
+
+Pointer = dict[str, Any]
+
+
+@asynccontextmanager
+async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[DatasetRun]:
+    """Open ledger, teachers and log of a run; close them whatever happens."""
+    log, handler = _open_log(folder.path / "generation_log.txt")
+    ledger = Ledger.open(folder.ledger_url, folder.name)
+    try:
+        async with open_staff(recipe, ledger, folder.path) as staff:
+            log.info("run %s %s: %d replies in the ledger", folder.name, "resumed" if folder.resumed else "started", ledger.replies)
+            try:
+                yield DatasetRun(recipe, folder, staff, Progress(), log)
+                log.info("run %s done", folder.name)
+            except BaseException as error:
+                log.error("run %s stopped: %s", folder.name, stop_code(error))
+                raise
+    finally:
+        ledger.close()
+        log.removeHandler(handler)
+        handler.close()
+
+
+async def grow(run: DatasetRun, order: GrowOrder) -> Pointer:
+    """Grow or judge one shard and save the result; the pointer says where."""
+    if order.given is not None:
+        grown = await _judge_given(run, order)
+    else:
+        grown = await grow_shard(run, order.shard, order.start, order.forbidden, order.more)
+    pointer = await asyncio.to_thread(save, run.folder.shards / f"{order.name}.json", grown)
+    _checkpoint(run, grown)
+    return {**pointer, "accepted": len(grown.accepted), "asked": grown.asked}
+
+
+async def answer(run: DatasetRun, order: AnswerOrder) -> Pointer:
+    """Answer one shard's questions and save the result; the pointer says where."""
+    answered = await answer_questions(run, order.name, list(order.questions))
+    pointer = await asyncio.to_thread(save, run.folder.shards / f"{order.name}.json", answered)
+    return {**pointer, "answered": len(answered.examples), "failed": len(answered.failed)}
+
+
+async def generate(run: DatasetRun, plan: Plan, given: Given | None = None) -> dict[str, Any]:
+    """The whole stage in this process: the same loop as the flow's, without Prefect. Returns the stage's figures."""
+    started = time.monotonic()
+    while not plan.done:
+        orders = plan.to_grow()
+        begin_growing(run, orders)
+        plan.take_grown(read_grown(run, await asyncio.gather(*(grow(run, order) for order in orders))))
+        to_answer = plan.to_answer()
+        begin_answering(run, to_answer)
+        plan.take_answered(read_answered(run, await asyncio.gather(*(answer(run, order) for order in to_answer))))
+    return publish(run, plan, given, started)
+
+
+def begin_growing(run: DatasetRun, orders: list[GrowOrder]) -> None:
+    wanted = sum(len(o.given) if o.given is not None else (o.more if o.start else o.shard.rows) for o in orders)
+    if wanted:
+        run.progress.begin("questions", wanted)
+
+
+def begin_answering(run: DatasetRun, orders: list[AnswerOrder]) -> None:
+    for difficulty in Difficulty:
+        count = sum(len(order.questions) for order in orders if order.shard.cell.difficulty is difficulty)
+        if count:
+            run.progress.begin(f"answers_{difficulty}", count)
+
+
+def read_grown(run: DatasetRun, pointers: list[Pointer]) -> list[Grown]:
+    return [load_grown(run.folder.shards, pointer) for pointer in pointers]
+
+
+def read_answered(run: DatasetRun, pointers: list[Pointer]) -> list[Answered]:
+    return [load_answered(run.folder.shards, pointer) for pointer in pointers]
+
+
+def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) -> dict[str, Any]:
+    """Merge, check, export and publish the dataset as one artifact; returns the stage's figures for the report.
+
+    A complete artifact made from the same rows is verified and kept as it is.
+    """
+    examples = plan.examples()
+    inputs = content_hash([example.to_json() for example in examples])
+    held = _held_artifact(run.folder.dataset, inputs)
+    if held is not None:
+        return held
+    cells = check_merged(examples, plan.expected())
+    shards = [plan.grown[shard.name] for shard in plan.shards]
+    figures = stage_figures(run, plan, given, cells, time.monotonic() - started)
+    recipe = run.recipe
+    facts = {
+        "name": run.folder.name,
+        "purpose": recipe.purpose,
+        "rehearsal": recipe.rehearsal,
+        "pass_mean": recipe.dataset.judge.pass_mean,
+        "terms": {teacher.label: teacher.training_allowed for teacher in recipe.teachers.values()},
+        **{key: figures[key] for key in ("judge_accuracy", "cost_usd", "at_risk_usd")},
+    }
+    section = recipe.dataset.model_dump(mode="json")
+    with new_artifact(run.folder.dataset, "generate_dataset", inputs, section, recipe.seed) as draft:
+        figures["files"] = write_exports(draft.path, shards, examples, facts)
+        figures["unverified"] = unverified_rows(examples)
+        draft.metrics.update(figures)
+    run.log.info("published %d rows in %s", len(examples), run.folder.dataset.name)
+    return figures
+
+
+def stage_figures(run: DatasetRun, plan: Plan, given: Given | None, cells: dict[str, int], seconds: float) -> dict[str, Any]:
+    """What report.json says about the stage. Money and retries come from the ledger, so they span every session of the run."""
+    shards = [plan.grown[shard.name] for shard in plan.shards]
+    rejected = Counter(row.reason for grown in shards for row in grown.rejected)
+    rejected += Counter(row.reason for answered in plan.answered for row in answered.rejected)
+    if given is not None:
+        rejected += Counter({f"quarantine/{reason}": count for reason, count in given.reasons().items()})
+    asked_again = Counter({reason: count for answered in plan.answered for reason, count in answered.retried.items()})
+    seen, right = sum(g.hidden_seen for g in shards), sum(g.hidden_right for g in shards)
+    totals = run.staff.ledger.totals()
+    calls = run.staff.ledger.table("stage")
+    return {
+        "status": "completed",
+        "rows": sum(cells.values()),
+        "cells": cells,
+        "asked": sum(g.asked for g in shards) + (given.rows if given else 0),
+        "judged": sum(len(g.accepted) for g in shards) + sum(n for reason, n in rejected.items() if reason.startswith("judge/")),
+        "accepted": sum(len(g.accepted) for g in shards),
+        "rejected": dict(sorted(rejected.items())),
+        "duplicates": sum(g.duplicates for g in shards) + plan.settled().duplicates + (given.duplicates if given else 0),
+        "answers_asked_again": dict(sorted(asked_again.items())),
+        "calls": sum(row["attempts"] for row in calls),
+        "calls_by_stage": {row["stage"]: row["attempts"] for row in calls},
+        "retries": totals.failed + totals.unknown,
+        "judge_accuracy": right / seen if seen else None,
+        "judge_hidden": seen,
+        "judge_missed": dict(sorted(sum((Counter(g.hidden_missed) for g in shards), Counter()).items())),
+        "cost_usd": totals.cost_nanousd / 1e9,
+        "at_risk_usd": totals.at_risk_nanousd / 1e9,
+        "rehearsal": run.recipe.rehearsal,
+        "seconds": round(seconds, 3),
+    }
+
+
+async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:
+    """Judge existing questions; a call that fails leaves its questions unjudged, to be judged by the next run."""
+    assert order.given is not None, "only called for given questions"
+    section = run.recipe.dataset.judge
+    grown = Grown(order.shard, rounds=1)
+
+    async def ask(system: str, user: str, replica: int) -> Reply | None:
+        reply = await run.ask(
+            "judge", section.teacher, system, user, max_tokens=section.max_tokens, temperature=section.temperature, replica=replica
+        )
+        run.progress.add("questions", 0, 0)
+        return reply
+
+    verdicts = await judge_all(run, order.shard, list(order.given), ask)
+    decide_all(grown, verdicts, section.pass_mean)
+    run.progress.add("questions", len(order.given))
+    return grown
+
+
+def _checkpoint(run: DatasetRun, grown: Grown) -> None:
+    """Export the accepted questions each time they pass another `checkpoint_rows`."""
+    every = run.recipe.dataset.checkpoint_rows
+    before = len(run.accepted)
+    run.accepted += grown.accepted
+    if before // every < len(run.accepted) // every:
+        write_checkpoint(run.folder.path, len(run.accepted) // every, run.accepted)
+
+
+def _held_artifact(place: Path, inputs: str) -> dict[str, Any] | None:
+    receipt = read_receipt(place)
+    if receipt is None or receipt["inputs"] != inputs:
+        return None
+    try:
+        return dict(verify(place)["metrics"])
+    except StorageError:
+        return None  # damaged: made again from the same rows
+
+
+class _QuietFileHandler(logging.FileHandler):
+    """A log file that runs full must not end or litter the run; the run's own writes report the disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        return None
+
+
+def _open_log(path: Path) -> tuple[logging.Logger, logging.Handler]:
+    handler = _QuietFileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger(f"cogumi.dataset.{path.parent.name}")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    return log, handler

@@ -1,0 +1,94 @@
+"""Mind: what the embedded teacher says to a chat prompt. It reads the prompt's text, as any model would.
+
+It can write questions of its families, judge questions by rule, and answer what its families can solve. To anything
+else it says that it is a rehearsal. The n-th time a prompt is asked always gets the same reply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import orjson
+
+from cogumi.domain import Difficulty
+from cogumi.domain.cells import DOMAINS, domain_key
+from cogumi.teachers.procedural.catalogue import by_domain, recognise
+from cogumi.teachers.procedural.defects import DEFECTS, looks_defective, spoil
+from cogumi.teachers.procedural.phrasing import phrase_hard_answer, phrase_list
+
+_ASKED = re.compile(r"^Domain: (?P<domain>.+)\nDifficulty: (?P<difficulty>easy|hard)\b.*?\nCount: (?P<count>\d+)$", re.MULTILINE | re.DOTALL)
+_TO_JUDGE = re.compile(r'<question id="(\d+)" domain="([^"]+)" difficulty="(easy|hard)">\n(.*?)\n</question>', re.DOTALL)
+REHEARSAL = "This is a rehearsal: the embedded teacher can only answer questions of its own families."
+
+
+@dataclass(frozen=True, slots=True)
+class Mind:
+    """How reliable the teacher is: shares of defective questions, wrong answers and untidy formats."""
+
+    defect_share: float = 0.0
+    wrong_share: float = 0.0
+    untidy_share: float = 0.0
+
+    def reply(self, system: str, user: str, sample: int = 0) -> str:
+        """The text a prompt is answered with; asked again (`sample` 1, 2 ...) it may be another, as at any temperature above 0."""
+        rng = Random(hashlib.sha256(f"{sample}\0{system}\0{user}".encode()).digest())
+        if to_judge := _TO_JUDGE.findall(user):
+            return self._judge(rng, to_judge)
+        if asked := _ASKED.search(user):
+            return self._write_questions(rng, asked)
+        return self._answer(rng, user.strip(), hard="<thinking>" in system)
+
+    def _write_questions(self, rng: Random, asked: re.Match[str]) -> str:
+        domain = domain_key(asked["domain"]) or asked["domain"]
+        difficulty, count = Difficulty(asked["difficulty"]), int(asked["count"])
+        families = by_domain(domain)
+        if not families:
+            return f"I know no questions about {domain}."
+        rows: list[dict[str, Any]] = []
+        for _ in range(count):
+            task = rng.choice(families).generate(rng, difficulty)
+            text = task.question
+            if rng.random() < self.defect_share:
+                text = spoil(rng.choice(DEFECTS), text, domain, difficulty, rng)
+            elif rows and rng.random() < self.defect_share / 2:
+                text = rng.choice(rows)["question"]
+            rows.append({"question": text, "topic": task.family.name})
+        return phrase_list(rows, rng) if rng.random() < self.untidy_share else orjson.dumps(rows).decode()
+
+    def _judge(self, rng: Random, questions: list[tuple[str, str, str, str]]) -> str:
+        rows = [{"id": int(number), **_scores(text, domain, difficulty, rng)} for number, domain, difficulty, text in questions]
+        return phrase_list(rows, rng) if rng.random() < self.untidy_share else orjson.dumps(rows).decode()
+
+    def _answer(self, rng: Random, question: str, hard: bool) -> str:
+        task = recognise(question)
+        if task is None:
+            if not hard:
+                return REHEARSAL
+            return phrase_hard_answer((REHEARSAL,), "No family recognises the question.", REHEARSAL, REHEARSAL, rng, untidy=False)
+        solution = task.solution
+        answer = task.wrong_answer(rng) if rng.random() < self.wrong_share else solution.answer
+        if not hard:
+            return answer
+        draft = task.wrong_answer(rng) if rng.random() < 0.3 else answer
+        return phrase_hard_answer(solution.steps, solution.check, draft, answer, rng, untidy=rng.random() < self.untidy_share)
+
+
+def _scores(text: str, domain_name: str, difficulty: str, rng: Random) -> dict[str, int]:
+    """Four scores by rule. A question of the families is judged against its own domain and difficulty; of any
+    other only the form can be judged, which is why such a run is called a rehearsal."""
+    task = recognise(text)
+    if looks_defective(text):
+        base = {"clarity": 2, "relevance": 6, "difficulty": 6, "quality": 2}
+    elif task is None:
+        base = {"clarity": 8, "relevance": 8, "difficulty": 7, "quality": 8}
+    elif DOMAINS[task.family.domain] != domain_name:
+        base = {"clarity": 9, "relevance": 0, "difficulty": 6, "quality": 6}
+    elif str(task.difficulty) != difficulty:
+        base = {"clarity": 9, "relevance": 8, "difficulty": 1, "quality": 6}
+    else:
+        base = {"clarity": 9, "relevance": 9, "difficulty": 8, "quality": 9}
+    return {name: max(0, min(10, value + rng.choice((-1, 0, 0, 0, 1)))) for name, value in base.items()}

@@ -1,0 +1,127 @@
+"""Staff: the teachers of a run, built from its recipe, sharing one ledger, one budget and one loopback provider.
+
+    async with open_staff(recipe, ledger) as staff:
+        reply = await staff.ask("judge", system, user, max_tokens=500, temperature=0, stage="judge")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cogumi.errors import InputError
+from cogumi.recipe import Recipe, TeacherSection
+from cogumi.store.ledger import Ledger
+from cogumi.teachers.anthropic_messages import AnthropicWire
+from cogumi.teachers.budget import Budget
+from cogumi.teachers.limiter import Limiter
+from cogumi.teachers.openai_compatible import OpenAIWire
+from cogumi.teachers.pricing import price_of
+from cogumi.teachers.procedural.local import LocalTransport
+from cogumi.teachers.procedural.mind import Mind
+from cogumi.teachers.retry import RetryPolicy
+from cogumi.teachers.server.app import Behaviour
+from cogumi.teachers.server.serve import LoopbackProcess
+from cogumi.teachers.teacher import LedgeredTeacher, Tally, Transport
+from cogumi.teachers.transport import HttpTransport
+from cogumi.teachers.types import Reply, Request
+
+BILL_FILE = "provider_bill.tsv"
+
+
+class Staff:
+    """The teachers by the recipe's names."""
+
+    def __init__(self, recipe: Recipe, ledger: Ledger, teachers: dict[str, LedgeredTeacher], budget: Budget) -> None:
+        self.recipe = recipe
+        self.ledger = ledger
+        self.teachers = teachers
+        self.budget = budget
+
+    async def ask(
+        self, name: str, system: str, user: str, *, max_tokens: int, temperature: float | None, stage: str, replica: int = 0
+    ) -> Reply:
+        """One call to a teacher by its name in the recipe. Raises as `LedgeredTeacher.complete` does."""
+        teacher = self.teachers[name]
+        return await teacher.complete(Request(teacher.model, system, user, max_tokens, temperature, replica), stage)
+
+    @property
+    def tally(self) -> Tally:
+        """Calls of this process over all teachers."""
+        total = Tally()
+        for teacher in set(self.teachers.values()):
+            total.bought += teacher.tally.bought
+            total.reused += teacher.tally.reused
+            total.retried += teacher.tally.retried
+            total.open += teacher.tally.open
+        return total
+
+
+@asynccontextmanager
+async def open_staff(recipe: Recipe, ledger: Ledger, run_folder: Path) -> AsyncIterator[Staff]:
+    """Start what the recipe needs and close it afterwards.
+
+    Raises InputError url-refused or key-missing, BudgetError price-unknown: all before the first call.
+    """
+    totals = ledger.totals()
+    budget = Budget(recipe.budget.max_usd, totals.cost_nanousd, totals.at_risk_nanousd)
+    loopback = LoopbackProcess(loopback_behaviour(recipe, run_folder)) if recipe.needs_loopback else None
+    staff = Staff(recipe, ledger, {}, budget)
+    try:
+        url = loopback.start().url if loopback else ""
+        for name, section in recipe.teachers.items():
+            staff.teachers[name] = _hire(section, url, ledger, budget)
+        yield staff
+    finally:
+        for teacher in staff.teachers.values():
+            await teacher.aclose()
+        if loopback:
+            loopback.stop()
+
+
+def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
+    """How the embedded provider behaves for a recipe; its bill lies in the run folder."""
+    section = recipe.loopback
+    return Behaviour(
+        latency_s=section.latency_s,
+        fault_share=section.fault_share,
+        seed=section.seed,
+        defect_share=section.defect_share,
+        wrong_share=section.wrong_share,
+        untidy_share=0.3,
+        rpm=section.rpm,
+        tpm=section.tpm,
+        bill=run_folder / BILL_FILE,
+    )
+
+
+def _hire(section: TeacherSection, loopback_url: str, ledger: Ledger, budget: Budget) -> LedgeredTeacher:
+    wire = AnthropicWire() if section.wire == "anthropic" else OpenAIWire(newer_names=section.label == "openai")
+    return LedgeredTeacher(
+        provider=section.label,
+        model=section.model,
+        wire=wire,
+        transport=_transport(section, wire, loopback_url),
+        ledger=ledger,
+        budget=budget,
+        limiter=Limiter(section.rpm, section.tpm),
+        retry=RetryPolicy(section.max_attempts, tuple(section.backoff_s)),
+        price=price_of(section),
+        in_flight=section.in_flight,
+    )
+
+
+def _transport(section: TeacherSection, wire: AnthropicWire | OpenAIWire, loopback_url: str) -> Transport:
+    if section.wire == "procedural":
+        return LocalTransport(Mind())
+    key = ""
+    if section.api_key_env:
+        key = os.environ.get(section.api_key_env, "").strip()
+        if not key:
+            raise InputError("key-missing", section.api_key_env)
+    if section.base_url == "loopback":
+        root = loopback_url if section.wire == "anthropic" else f"{loopback_url}/v1"
+        return HttpTransport(root, wire.headers(key), section.timeout_s, allow_loopback_http=True)
+    return HttpTransport(section.base_url, wire.headers(key), section.timeout_s, section.allow_loopback_http)
