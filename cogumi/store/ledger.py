@@ -100,6 +100,16 @@ class Ledger:
         except DBAPIError as error:
             raise translate(error) from error
 
+    @staticmethod
+    def view(url: str, run: str) -> Ledger:
+        """Open for reading beside a run that may be going on: nothing is marked."""
+        engine = open_engine(url)
+        prepare(engine)
+        try:
+            return Ledger(engine, run)
+        except DBAPIError as error:
+            raise translate(error) from error
+
     def close(self) -> None:
         """Write what is queued and let go of the database. Idempotent."""
         self._commits.close()
@@ -166,7 +176,7 @@ class Ledger:
         ]
         query = select(*by, func.count().label("attempts"), *sums).where(ATTEMPTS.c.run == self.run).group_by(*by).order_by(*by)
         with self.engine.connect() as connection:
-            return [{k: _plain(v) for k, v in row._mapping.items()} for row in connection.execute(query)]
+            return [{str(k): _plain(v) for k, v in row._mapping.items()} for row in connection.execute(query)]
 
     def rows(self, *columns: str) -> Iterator[dict[str, Any]]:
         """Every attempt in the order sent, with the columns asked for."""

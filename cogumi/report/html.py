@@ -1,0 +1,60 @@
+"""report.html: one file without scripts or remote parts. Generated text is hostile input: all of it is escaped."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cogumi.report.plots import domain_bars, length_histogram
+
+_HIDDEN = re.compile(r"[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def render(report: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lengths: dict[str, list[int]]) -> str:
+    """The page as text."""
+    stage = report["stages"]["generate_dataset"]
+    environment = Environment(loader=PackageLoader("cogumi.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["plain"] = visible
+    page = environment.get_template("report.html.j2").render(
+        report=report,
+        stage=stage,
+        funnel=funnel(stage),
+        samples=rows,
+        bars=domain_bars(stage["cells"]),
+        histogram=length_histogram(lengths),
+        verdict=verdict(stage),
+    )
+    return str(page)
+
+
+def verdict(stage: dict[str, Any]) -> str:
+    """One line: what came out, and whether it can be believed."""
+    if stage["status"] != "completed":
+        return f"Not complete: {stage['calls']:,} calls so far. Run the same command to go on."
+    accuracy = "" if stage["judge_accuracy"] is None else f", judge right on {stage['judge_accuracy']:.1%} of {stage['judge_hidden']:,} hidden questions"
+    return f"{stage['rows']:,} rows, every cell exactly as asked{accuracy}, ${stage['cost_usd']:.4f} (+ ${stage['at_risk_usd']:.4f} at risk)"
+
+
+def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
+    """(step, rows left, reasons for the rows lost before it)."""
+    if stage["status"] != "completed":
+        return []
+    lost = stage["rejected"]
+
+    def reasons(prefix: str) -> dict[str, int]:
+        return {reason.split("/", 1)[1]: count for reason, count in lost.items() if reason.startswith(prefix)}
+
+    spare = stage["accepted"] - stage["rows"]
+    return [
+        ("asked", stage["asked"], {}),
+        ("parsed and new", stage["judged"], {**reasons("parse/"), **reasons("quarantine/"), "duplicate": stage["duplicates"]}),
+        ("passed the judge", stage["accepted"], reasons("judge/")),
+        ("answered and chosen", stage["rows"], {**reasons("answer/"), "spare or replaced": max(0, spare - sum(reasons("answer/").values()))}),
+    ]
+
+
+def visible(text: str) -> str:
+    """Text without characters that reorder or hide what stands around them."""
+    return _HIDDEN.sub("\ufffd", text)
