@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from cogumi.dataset.progress import Progress
@@ -14,6 +16,10 @@ from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.staff import Staff
 from cogumi.teachers.types import Reply
 from cogumi.teachers.wire_errors import WireError
+
+Watcher = Callable[["DatasetRun"], None]
+WATCHER: ContextVar[Watcher | None] = ContextVar("dataset-watcher", default=None)
+"""Called with the run when it opens, in the caller's context: how a terminal gets at the progress inside a flow."""
 
 STAGES = ("questions", "judge", "answers_easy", "answers_hard")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,19 @@ def save(path: Path, value: Grown | Answered) -> dict[str, Any]:
     return {"path": path.name, "sha256": sha256}
 
 
-def load_grown(folder: Path, pointer: dict[str, Any]) -> Grown:
-    return Grown.from_json(orjson.loads((folder / pointer["path"]).read_bytes()))
+def load_grown(folder: Path, pointer: dict[str, Any]) -> Grown | None:
+    """What a pointer leads to, or None where the file is gone or not what the pointer says."""
+    content = _intact(folder, pointer)
+    return None if content is None else Grown.from_json(orjson.loads(content))
 
 
-def load_answered(folder: Path, pointer: dict[str, Any]) -> Answered:
-    return Answered.from_json(orjson.loads((folder / pointer["path"]).read_bytes()))
+def load_answered(folder: Path, pointer: dict[str, Any]) -> Answered | None:
+    """As `load_grown`, for answers."""
+    content = _intact(folder, pointer)
+    return None if content is None else Answered.from_json(orjson.loads(content))
+
+
+def _intact(folder: Path, pointer: dict[str, Any]) -> bytes | None:
+    path = folder / pointer["path"]
+    content = path.read_bytes() if path.is_file() else b""
+    return content if hashlib.sha256(content).hexdigest() == pointer["sha256"] else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.dataset.answers import answer_questions
-from cogumi.dataset.context import DatasetRun, stop_code
+from cogumi.dataset.context import WATCHER, DatasetRun, stop_code
 from cogumi.dataset.export import write_checkpoint, write_exports
 from cogumi.dataset.given import Given
 from cogumi.dataset.grow import decide_all, grow_shard, judge_all
@@ -42,7 +42,10 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
         async with open_staff(recipe, ledger, folder.path) as staff:
             log.info("run %s %s: %d replies in the ledger", folder.name, "resumed" if folder.resumed else "started", ledger.replies)
             try:
-                yield DatasetRun(recipe, folder, staff, Progress(), log)
+                run = DatasetRun(recipe, folder, staff, Progress(), log)
+                if watch := WATCHER.get():
+                    watch(run)
+                yield run
                 log.info("run %s done", folder.name)
             except BaseException as error:
                 log.error("run %s stopped: %s", folder.name, stop_code(error))
@@ -77,10 +80,11 @@ async def generate(run: DatasetRun, plan: Plan, given: Given | None = None) -> d
     while not plan.done:
         orders = plan.to_grow()
         begin_growing(run, orders)
-        plan.take_grown(read_grown(run, await asyncio.gather(*(grow(run, order) for order in orders))))
+        plan.take_grown(await read_grown(run, orders, await asyncio.gather(*(grow(run, order) for order in orders))))
         to_answer = plan.to_answer()
         begin_answering(run, to_answer)
-        plan.take_answered(read_answered(run, await asyncio.gather(*(answer(run, order) for order in to_answer))))
+        answers = await asyncio.gather(*(answer(run, order) for order in to_answer))
+        plan.take_answered(await read_answered(run, to_answer, answers))
     return publish(run, plan, given, started)
 
 
@@ -97,12 +101,24 @@ def begin_answering(run: DatasetRun, orders: list[AnswerOrder]) -> None:
             run.progress.begin(f"answers_{difficulty}", count)
 
 
-def read_grown(run: DatasetRun, pointers: list[Pointer]) -> list[Grown]:
-    return [load_grown(run.folder.shards, pointer) for pointer in pointers]
+async def read_grown(run: DatasetRun, orders: list[GrowOrder], pointers: list[Pointer]) -> list[Grown]:
+    """The shards behind the pointers; a file that is gone or damaged is made again from the ledger, at no cost."""
+    results = []
+    for order, pointer in zip(orders, pointers, strict=True):
+        grown = load_grown(run.folder.shards, pointer) or load_grown(run.folder.shards, await grow(run, order))
+        assert grown is not None, order.name
+        results.append(grown)
+    return results
 
 
-def read_answered(run: DatasetRun, pointers: list[Pointer]) -> list[Answered]:
-    return [load_answered(run.folder.shards, pointer) for pointer in pointers]
+async def read_answered(run: DatasetRun, orders: list[AnswerOrder], pointers: list[Pointer]) -> list[Answered]:
+    """As `read_grown`, for answers."""
+    results = []
+    for order, pointer in zip(orders, pointers, strict=True):
+        answered = load_answered(run.folder.shards, pointer) or load_answered(run.folder.shards, await answer(run, order))
+        assert answered is not None, order.name
+        results.append(answered)
+    return results
 
 
 def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) -> dict[str, Any]:

@@ -1,0 +1,28 @@
+"""`cogumi demo`: the main job, offline, on a CPU, without a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from cogumi.cli.output import JsonOption, console
+from cogumi.cli.run_stage import STAGES, request_for, run_dataset, show_figures
+from cogumi.errors import InputError
+
+
+def demo(
+    only: str = typer.Option("", "--only", help=f"One stage of: {', '.join(STAGES)}."),
+    name: str = typer.Option("demo", "--run", help="Name of the run."),
+    root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
+    no_prefect: bool = typer.Option(False, "--no-prefect", help="In this process, without Prefect."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Make 800 judged, answered rows through a loopback provider with 2% faults, and a report."""
+    if only and only not in STAGES:
+        raise InputError("stage-unknown", f"{only!r}; there are {', '.join(STAGES)}")
+    request = request_for("demo", name, [], [], root)
+    if not as_json:
+        console.print("demo: 800 rows, 8 domains, 40% easy and 60% hard, 2% faults on the wire", highlight=False)
+    figures = run_dataset(request, prefect=not no_prefect, quiet=as_json)
+    show_figures(request, figures, as_json)

@@ -1,0 +1,186 @@
+"""`cogumi doctor`: is this machine ready, and is the recipe's world in order? Keys are looked for, never printed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module, metadata
+from pathlib import Path
+
+import orjson
+import typer
+
+from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.errors import CogumiError, StorageError
+from cogumi.recipe import Recipe, TeacherSection, load_recipe
+from cogumi.sandbox import sandbox_problem
+from cogumi.store.schema import open_engine, prepare
+from cogumi.teachers.anthropic_messages import AnthropicWire
+from cogumi.teachers.openai_compatible import OpenAIWire
+from cogumi.teachers.pricing import price_of, price_table
+from cogumi.teachers.transport import HttpTransport
+
+Check = Callable[[], str]
+_LEAST_DISK = 2 << 30
+
+
+def doctor(
+    recipe: str = typer.Option("", "--recipe", "-r", help="Also check this recipe's keys, endpoints and prices."),
+    root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Run every check; exit code 1 if one fails."""
+    checks: list[tuple[str, Check]] = [
+        ("python", _python),
+        ("prefect server imports", _prefect_server),
+        ("packages", _packages),
+        ("cores", lambda: f"{os.cpu_count()}"),
+        ("memory", _memory),
+        ("disk space", lambda: _disk(root)),
+        ("disk writes survive", lambda: _fsync(root)),
+        ("ledger database", _ledger),
+        ("sandbox", _sandbox),
+        ("clock", _clock),
+        ("prefect api", _prefect_api),
+        ("price table", lambda: f"as of {price_table()['as_of']}"),
+    ]
+    if recipe:
+        loaded = load_recipe(recipe)
+        checks += [(f"teacher {name}", _teacher_check(section)) for name, section in loaded.teachers.items()]
+        checks.append(("terms", lambda: _terms(loaded)))
+    rows = [(name, *_try(check)) for name, check in checks]
+    if as_json:
+        print_json([{"check": name, "ok": ok, "found": found} for name, ok, found in rows])
+    else:
+        console.print(table("cogumi doctor", ["check", "", "found"], [[name, "ok" if ok else "FAILS", found] for name, ok, found in rows]))
+    if not all(ok for _, ok, _ in rows):
+        raise typer.Exit(1)
+
+
+def _try(check: Check) -> tuple[bool, str]:
+    try:
+        return True, check()
+    except CogumiError as error:
+        return False, f"[{error.code}] {error.detail} {error.entry.remedy}"
+    except (ImportError, OSError, ValueError, TypeError, metadata.PackageNotFoundError) as error:
+        return False, f"{type(error).__name__}: {error}"
+
+
+def _python() -> str:
+    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+        raise ValueError(f"{platform.python_version()}; 3.11 or 3.12 is needed")
+    return platform.python_version()
+
+
+def _prefect_server() -> str:
+    import_module("prefect.server.api.server")
+    return f"prefect {metadata.version('prefect')}, fastapi {metadata.version('fastapi')}"
+
+
+def _packages() -> str:
+    return ", ".join(f"{name} {metadata.version(name)}" for name in ("aiohttp", "openai", "anthropic", "sqlalchemy", "pandas"))
+
+
+def _memory() -> str:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if total < 2 << 30:
+        raise ValueError(f"{total / 2**30:.1f} GiB; 2 are needed")
+    return f"{total / 2**30:.1f} GiB"
+
+
+def _disk(root: Path) -> str:
+    place = root if root.exists() else Path()
+    free = shutil.disk_usage(place).free
+    if free < _LEAST_DISK:
+        raise StorageError("disk-full", f"{free / 2**30:.1f} GiB free")
+    return f"{free / 2**30:.1f} GiB free"
+
+
+def _fsync(root: Path) -> str:
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=root) as file:
+        began = time.perf_counter()
+        for _ in range(20):
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+        each = (time.perf_counter() - began) / 20
+    return f"{each * 1000:.1f} ms an fsync"
+
+
+def _ledger() -> str:
+    url = os.environ.get("COGUMI_LEDGER_URL")
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_engine(url or f"sqlite:///{folder}/ledger.db")
+        try:
+            prepare(engine)
+            return f"{engine.dialect.name}{' by COGUMI_LEDGER_URL' if url else ''}"
+        finally:
+            engine.dispose()
+
+
+def _sandbox() -> str:
+    problem = sandbox_problem()
+    if problem:
+        raise ValueError(f"{problem}: generated programs will be marked unverified; apt-get install bubblewrap")
+    return "bubblewrap, contained"
+
+
+def _clock() -> str:
+    now = time.gmtime()
+    if now.tm_year < 2026:
+        raise ValueError(f"the clock says {now.tm_year}")
+    return time.strftime("%Y-%m-%d %H:%M UTC", now)
+
+
+def _prefect_api() -> str:
+    url = os.environ.get("PREFECT_API_URL", "")
+    if not url:
+        return "none configured: a temporary server is started"
+    import urllib.request
+
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"PREFECT_API_URL is not http: {url}")
+    with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as reply:  # nosec B310: scheme checked above
+        return f"answers ({reply.status})"
+
+
+def _teacher_check(section: TeacherSection) -> Check:
+    def check() -> str:
+        price_of(section)
+        if section.base_url == "loopback" or section.wire == "procedural":
+            return f"{section.model}, embedded"
+        key = os.environ.get(section.api_key_env, "") if section.api_key_env else ""
+        if section.api_key_env and not key:
+            raise ValueError(f"{section.api_key_env} is not set")
+        return asyncio.run(_models(section, key))
+
+    return check
+
+
+async def _models(section: TeacherSection, key: str) -> str:
+    """Whether the endpoint lists the model, and until when."""
+    wire = AnthropicWire() if section.wire == "anthropic" else OpenAIWire()
+    transport = HttpTransport(section.base_url, wire.headers(key), 15, section.allow_loopback_http)
+    try:
+        reply = await transport.get(wire.models_path)
+    finally:
+        await transport.aclose()
+    if reply.status != 200:
+        raise ValueError(f"{section.base_url} answers {reply.status}")
+    listed = {row["id"]: row for row in orjson.loads(reply.body)["data"]}
+    if section.model not in listed:
+        raise ValueError(f"{section.model} is not listed by {section.base_url}")
+    ends = listed[section.model].get("shutdown_date")
+    return f"{section.model}" + (f", ends {ends}" if ends else "")
+
+
+def _terms(recipe: Recipe) -> str:
+    open_ones = sorted({t.label for t in recipe.teachers.values() if t.training_allowed != "yes"})
+    return f"training on outputs not confirmed for: {', '.join(open_ones)}" if open_ones else "training on outputs allowed by all"

@@ -1,0 +1,73 @@
+"""`cogumi ledger`: totals, backup and restore."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.errors import RunError
+from cogumi.store.backup import backup, restore, runs_in
+from cogumi.store.ledger import Ledger
+from cogumi.store.run_folder import read_run, run_path
+
+app = typer.Typer(help="The record of every call: totals, backup, restore.", no_args_is_help=True)
+_ROOT = typer.Option(Path("runs"), "--root", help="Folder that holds the runs.")
+
+
+@app.command("show")
+def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_json: bool = JsonOption) -> None:
+    """Attempts and money by stage, model and state."""
+    folder = run_path(root, name)
+    read_run(folder)
+    ledger = Ledger.view(_url(folder), name)
+    try:
+        rows = ledger.table("stage", "model", "state")
+    finally:
+        ledger.close()
+    if as_json:
+        print_json(rows)
+        return
+    shown = [[r["stage"], r["model"], r["state"], r["attempts"], r["cost_nanousd"] / 1e9, r["at_risk_nanousd"] / 1e9] for r in rows]
+    console.print(table(f"Ledger of {name}", ["stage", "model", "state", "attempts", "cost_usd", "at_risk_usd"], shown))
+
+
+@app.command("backup")
+def backup_command(
+    name: str = typer.Argument(help="The run."), destination: Path = typer.Argument(help="New SQLite file."), root: Path = _ROOT, as_json: bool = JsonOption
+) -> None:
+    """Copy a run's ledger into one file, consistent even while the run goes on."""
+    folder = run_path(root, name)
+    read_run(folder)
+    copied = backup(_url(folder), name, destination)
+    _say({"attempts": copied, "file": str(destination)}, f"{copied:,} attempts copied to {destination}", as_json)
+
+
+@app.command("restore")
+def restore_command(
+    source: Path = typer.Argument(help="A file made by backup."),
+    name: str = typer.Option(..., "--to", help="The run whose ledger is restored; its folder must exist and hold no ledger."),
+    root: Path = _ROOT,
+    as_json: bool = JsonOption,
+) -> None:
+    """Copy a backup into a run that lost its ledger."""
+    folder = run_path(root, name)
+    read_run(folder)
+    held = runs_in(source)
+    if not held:
+        raise RunError("run-not-found", f"{source} holds no run")
+    copied = restore(source, name if name in held else held[0], _url(folder), name)
+    _say({"attempts": copied, "run": name}, f"{copied:,} attempts restored into {name}", as_json)
+
+
+def _url(folder: Path) -> str:
+    return os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}"
+
+
+def _say(value: dict[str, object], words: str, as_json: bool) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        console.print(words, highlight=False, soft_wrap=True)

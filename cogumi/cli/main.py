@@ -1,0 +1,68 @@
+"""`cogumi`: the typer application, and the one place where errors become exit codes.
+
+Exit codes: 0 done, 1 internal error, 2 input, 3 storage, 4 run, 5 budget, 6 teacher, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from cogumi import __version__
+from cogumi.cli import artifacts, bench, demo, doctor, ledger, report, run_stage, teacher
+from cogumi.cli.output import console, print_error
+from cogumi.errors import CogumiError, RunError
+
+app = typer.Typer(
+    name="cogumi",
+    help="From an open 8B model to a small, complete, adaptable system, as Prefect flows.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("run")(run_stage.run)
+app.command("report")(report.report)
+app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
+app.add_typer(teacher.app, name="teacher")
+app.add_typer(artifacts.app, name="artifacts")
+app.add_typer(ledger.app, name="ledger")
+
+
+@app.callback(invoke_without_command=True)
+def top(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    """From an open 8B model to a small, complete, adaptable system, as Prefect flows."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def run() -> None:
+    """The entry point of the `cogumi` command."""
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except CogumiError as error:
+        _show_traceback()
+        print_error(error, as_json)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print_error(RunError("run-interrupted"), as_json)
+        sys.exit(130)
+    except Exception as error:
+        _show_traceback()
+        console.print(f"[bold red]internal error[/]: {type(error).__name__}. Run again with COGUMI_TRACEBACK=1 and report what it prints.", highlight=False)
+        sys.exit(1)
+
+
+def _show_traceback() -> None:
+    if os.environ.get("COGUMI_TRACEBACK"):
+        traceback.print_exc()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,27 @@
+"""`cogumi report RUN`: write report.html and report.json again from what lies in the run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.report.build import write_report
+from cogumi.report.html import verdict
+from cogumi.store.run_folder import run_path
+
+
+def report(
+    name: str = typer.Argument(help="The run."),
+    root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Write a run's report, complete or not yet."""
+    folder = run_path(root, name)
+    made = write_report(folder)
+    if as_json:
+        print_json(made)
+        return
+    console.print(verdict(made["stages"]["generate_dataset"]), highlight=False)
+    console.print(str(folder / "report.html"), highlight=False, soft_wrap=True)

@@ -1,0 +1,156 @@
+"""`cogumi run STAGE`: a stage by recipe, as a Prefect flow or (--no-prefect) in this process. Run again, it resumes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.watch import watching
+from cogumi.dataset.estimate import estimate
+from cogumi.dataset.given import read_questions, write_quarantine
+from cogumi.dataset.plan import Plan
+from cogumi.dataset.request import DatasetRequest
+from cogumi.dataset.steps import generate, open_dataset_run
+from cogumi.errors import InputError
+from cogumi.recipe import Recipe, preset_names
+from cogumi.report.build import write_report
+from cogumi.report.html import verdict
+from cogumi.store.ledger import Ledger
+from cogumi.store.run_folder import RunFolder, run_path
+
+STAGES = ("dataset",)
+
+
+def run(
+    stage: str = typer.Argument(help=f"One of: {', '.join(STAGES)}, all."),
+    recipe: str = typer.Option("tiny", "--recipe", "-r", help=f"A preset ({', '.join(preset_names())}) or a YAML file."),
+    name: str = typer.Option("", "--run", help="Name of the run; by default the recipe's."),
+    overrides: list[str] = typer.Option([], "--set", help="Change the recipe: section.key=value."),
+    questions: list[Path] = typer.Option([], "--questions", help="Existing questions (.jsonl files or folders) in place of stage 1."),
+    root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Price and minutes, without a call."),
+    no_prefect: bool = typer.Option(False, "--no-prefect", help="The same stage in this process, without Prefect."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Run a stage. The same command again resumes it and buys only what is missing."""
+    if stage not in (*STAGES, "all"):
+        raise InputError("stage-unknown", f"{stage!r}; there are {', '.join(STAGES)} and all")
+    request = request_for(recipe, name, overrides, questions, root)
+    if dry_run:
+        show_estimate(request, as_json)
+        return
+    figures = run_dataset(request, prefect=not no_prefect, quiet=as_json)
+    show_figures(request, figures, as_json)
+
+
+def request_for(recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path) -> DatasetRequest:
+    """A checked request; everything wrong with it is said before anything starts."""
+    from cogumi.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    run_path(root, name or loaded.name)
+    return DatasetRequest(
+        run=name or loaded.name, recipe=recipe, overrides=overrides, questions=[str(path) for path in questions], root=str(root)
+    )
+
+
+def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+    """Run the dataset stage and return its figures."""
+    recipe = request.load()
+    announce(request, recipe, quiet)
+    with contextlib.nullcontext() if quiet else watching(recipe):
+        return asyncio.run(_with_prefect(request)) if prefect else asyncio.run(_in_process(request, recipe))
+
+
+def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
+    """Say what is reused and what will be bought, before the first call."""
+    ledger = _existing_ledger(request)
+    if quiet or ledger is None:
+        return
+    try:
+        expected = estimate(recipe, ledger, _given_rows(request))
+        console.print(f"resuming {request.run}: {ledger.replies:,} replies in the ledger are reused, about {expected['calls']:,} calls are still to be made", highlight=False)
+    finally:
+        ledger.close()
+
+
+def show_estimate(request: DatasetRequest, as_json: bool) -> None:
+    """The dry run: calls, tokens, dollars and minutes by stage."""
+    ledger = _existing_ledger(request)
+    try:
+        expected = estimate(request.load(), ledger, _given_rows(request))
+    finally:
+        if ledger is not None:
+            ledger.close()
+    if as_json:
+        print_json(expected)
+        return
+    columns = ["stage", "teacher", "model", "calls", "prompt_tokens", "completion_tokens", "cost_usd", "minutes"]
+    console.print(table(f"Estimate for {request.run}", columns, [[row[c] for c in columns] for row in expected["stages"]]))
+    low, high = expected["cost_usd_range"]
+    console.print(f"about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), {expected['minutes']:,.1f} minutes", highlight=False)
+    if expected["max_usd"] is not None:
+        console.print(f"hard stop at ${expected['max_usd']:,.2f} (budget.max_usd)", highlight=False)
+
+
+def show_figures(request: DatasetRequest, figures: dict[str, Any], as_json: bool) -> None:
+    folder = run_path(Path(request.root), request.run)
+    if as_json:
+        print_json({"run": request.run, "folder": str(folder), "stages": {"generate_dataset": figures}})
+        return
+    console.print(f"[bold green]done[/] {verdict(figures)} in {figures['seconds']:.1f} s", highlight=False)
+    if figures["rehearsal"]:
+        console.print("a rehearsal: the loopback provider wrote, judged and answered; its dollars are play money", highlight=False)
+    console.print(f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+async def _with_prefect(request: DatasetRequest) -> dict[str, Any]:
+    _prefect_settings()
+    try:
+        from flows.generate_dataset import generate_dataset
+    except ModuleNotFoundError as error:
+        raise InputError("from-wheel", str(error)) from None
+    return await generate_dataset(request)
+
+
+async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
+        given = read_questions([Path(path) for path in request.questions]) if request.questions else None
+        if given is not None:
+            write_quarantine(folder.path / "quarantine.jsonl", given)
+        plan = Plan.for_questions(given.questions, recipe) if given else Plan.for_recipe(recipe)
+        async with open_dataset_run(recipe, folder) as run:
+            figures = await generate(run, plan, given)
+        write_report(folder.path)
+    return figures
+
+
+def _existing_ledger(request: DatasetRequest) -> Ledger | None:
+    folder = run_path(Path(request.root), request.run)
+    if not (folder / "run.json").is_file():
+        return None
+    return Ledger.view(RunFolder(folder, request.run, True).ledger_url, request.run)
+
+
+def _given_rows(request: DatasetRequest) -> int | None:
+    return len(read_questions([Path(path) for path in request.questions]).questions) if request.questions else None
+
+
+def _prefect_settings() -> None:
+    """Quiet, patient and private, unless the user has said otherwise; read by Prefect when it is imported."""
+    settings = {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,66 @@
+"""`cogumi teacher serve`: the loopback provider by itself, to rehearse against before paying a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import typer
+
+from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.errors import InputError, storage_error
+from cogumi.teachers.server.app import Behaviour
+from cogumi.teachers.server.bill import MODELS
+from cogumi.teachers.server.faults import known_faults
+from cogumi.teachers.server.serve import serve
+
+app = typer.Typer(help="The embedded teacher.", no_args_is_help=True)
+
+
+@app.callback()
+def teacher() -> None:
+    """The embedded teacher."""
+
+
+@app.command("serve")
+def serve_command(
+    port: int = typer.Option(8712, help="Port on 127.0.0.1; 0 takes a free one."),
+    latency_s: float = typer.Option(0.05, min=0, help="Mean time to answer."),
+    fault_share: float = typer.Option(0.0, min=0, max=1, help="Share of requests that meet a fault."),
+    script: str = typer.Option("", help="Faults of the first requests by name, comma-separated; 'ok' for none."),
+    rpm: float = typer.Option(0.0, min=0, help="Requests a minute; 0 for no limit."),
+    tpm: float = typer.Option(0.0, min=0, help="Tokens a minute; 0 for no limit."),
+    defect_share: float = typer.Option(0.0, min=0, max=1, help="Share of generated questions that are defective."),
+    wrong_share: float = typer.Option(0.0, min=0, max=1, help="Share of answers that are wrong."),
+    untidy_share: float = typer.Option(0.0, min=0, max=1, help="Share of replies in an untidy format."),
+    key: str = typer.Option("", envvar="COGUMI_LOOPBACK_KEY", help="Key that requests must carry."),
+    seed: int = typer.Option(0, help="Seed of the faults."),
+    bill: Path | None = typer.Option(None, help="File for the bill, one line a charge."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Serve OpenAI chat and models and Anthropic messages on loopback, until interrupted."""
+    names = [name for name in script.split(",") if name]
+    unknown = sorted(set(names) - {*known_faults(), "ok"})
+    if unknown:
+        raise InputError("stage-unknown", f"no fault called {', '.join(unknown)}; there are {', '.join(known_faults())}")
+    behaviour = Behaviour(
+        latency_s=latency_s, fault_share=fault_share, seed=seed, defect_share=defect_share, wrong_share=wrong_share,
+        untidy_share=untidy_share, rpm=rpm or None, tpm=tpm or None, key=key, script=names, bill=bill,
+    )  # fmt: skip
+    if as_json:
+        print_json({"models": list(MODELS), "faults": list(known_faults())})
+    else:
+        console.print(f"models: {', '.join(MODELS)}\nOpenAI base_url http://127.0.0.1:{port or 'PORT'}/v1, Anthropic base_url without /v1; Ctrl-C ends it", highlight=False)
+    try:
+        asyncio.run(_serve(behaviour, port))
+    except OSError as error:
+        raise storage_error(error, f"127.0.0.1:{port}") from None
+
+
+async def _serve(behaviour: Behaviour, port: int) -> None:
+    until = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, until.set)
+    await serve(behaviour, port, until)

@@ -1,0 +1,132 @@
+"""Estimate: what a run will cost and how long it will take, before the first paid call.
+
+Token counts per call start from the spec's own figures (sections 1.1, 1.2, 1.14) and the rendered prompts; once a run
+has bought at least 20 replies of a stage, what it measured takes their place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import ceil
+from random import Random
+from typing import Any
+
+from cogumi.dataset.hidden import hidden_questions
+from cogumi.dataset.judge import hidden_count
+from cogumi.dataset.prompts import answer_prompt, judge_prompt, question_prompt
+from cogumi.domain import Cell, Difficulty
+from cogumi.recipe import Recipe, TeacherSection
+from cogumi.store.ledger import Ledger
+from cogumi.teachers.pricing import price_of
+from cogumi.teachers.types import Usage
+
+_PASS_RATE = 0.9
+_QUESTION_TOKENS, _SCORE_TOKENS, _EASY_TOKENS, _HARD_TOKENS = 60, 35, 150, 750
+_SECONDS_A_CALL = {"questions": 15.0, "judge": 10.0, "answers_easy": 5.0, "answers_hard": 20.0}
+_MEASURED_FROM = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """Calls, tokens, money and minutes of one stage and teacher. `measured`: from this run's own replies."""
+
+    stage: str
+    teacher: str
+    model: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    minutes: float
+    measured: bool
+
+
+def estimate(recipe: Recipe, ledger: Ledger | None = None, given_rows: int | None = None) -> dict[str, Any]:
+    """The estimate by stage and in all. Raises BudgetError price-unknown.
+
+    Args:
+        ledger: the run's ledger, where it exists: what was bought is taken off, what was measured is used.
+        given_rows: existing questions to be judged and answered, in place of the recipe's cells.
+    """
+    rows = _stage_calls(recipe, given_rows)
+    bought = ledger.table("stage", "state") if ledger else []
+    measured = {row["stage"]: row for row in bought if row["state"] == "received"}
+    stages = [_estimate_stage(recipe, *row, measured.get(row[0])) for row in rows]
+    return {
+        "stages": [asdict(stage) for stage in stages],
+        "calls": sum(stage.calls for stage in stages),
+        "reused": ledger.replies if ledger else 0,
+        "cost_usd": round(sum(stage.cost_usd for stage in stages), 4),
+        "cost_usd_range": [round(sum(stage.cost_usd for stage in stages) * factor, 4) for factor in (0.7, 1.4)],
+        "minutes": round(_together(stages), 1),
+        "max_usd": recipe.budget.max_usd,
+        "rehearsal": recipe.rehearsal,
+    }
+
+
+def _together(stages: list[StageEstimate]) -> float:
+    """Minutes of the generating half and the answering half; in each, different teachers work at once."""
+    first = [s.minutes for s in stages if s.stage in ("questions", "judge")]
+    second = [s.minutes for s in stages if s.stage.startswith("answers")]
+    return max(first, default=0.0) + max(second, default=0.0)
+
+
+def _stage_calls(recipe: Recipe, given_rows: int | None) -> list[tuple[str, str, float, int, int]]:
+    """(stage, teacher, calls, prompt tokens a call, completion tokens a call)."""
+    data = recipe.dataset
+    calls: list[tuple[str, str, float, int, int]] = []
+    by_teacher: dict[str, float] = {}
+    for domain, counts in data.cells.items() if given_rows is None else ():
+        teacher = data.questions.teacher_by_domain.get(domain, data.questions.teacher)
+        by_teacher[teacher] = by_teacher.get(teacher, 0) + sum(counts.values()) / _PASS_RATE / data.questions.per_call
+    prompt = question_prompt(Cell("math", Difficulty.HARD), data.questions.per_call, "percentages", "a student", 0, [])
+    size = len(prompt.system + prompt.user) // 4
+    calls += [("questions", name, n, size, data.questions.per_call * _QUESTION_TOKENS) for name, n in by_teacher.items()]
+    rows = data.rows if given_rows is None else given_rows
+    per_call = max(1, data.judge.per_call - hidden_count(data.judge))
+    judged = rows / _PASS_RATE if given_rows is None else rows
+    calls.append(("judge", data.judge.teacher, judged / per_call, _judge_size(data.judge.per_call), data.judge.per_call * _SCORE_TOKENS))
+    easy = sum(counts.get("easy", 0) for counts in data.cells.values()) if given_rows is None else given_rows
+    hard = sum(counts.get("hard", 0) for counts in data.cells.values()) if given_rows is None else 0
+    for stage, count, section, tokens, is_hard in (
+        ("answers_easy", easy, data.answers_easy, _EASY_TOKENS, False),
+        ("answers_hard", hard, data.answers_hard, _HARD_TOKENS, True),
+    ):
+        calls.append((stage, section.teacher, count, len(answer_prompt("", is_hard).system) // 4 + _QUESTION_TOKENS, tokens))
+    return [call for call in calls if call[2] > 0]
+
+
+def _judge_size(per_call: int) -> int:
+    cell = Cell("math", Difficulty.HARD)
+    shown = hidden_questions(cell, per_call, Random(0))  # nosec B311: a typical prompt's length
+    prompt = judge_prompt([(question.text, cell) for question in shown])
+    return len(prompt.system + prompt.user) // 4
+
+
+def _estimate_stage(
+    recipe: Recipe, stage: str, teacher: str, calls: float, prompt: int, completion: int, measured: dict[str, Any] | None
+) -> StageEstimate:
+    section = recipe.teachers[teacher]
+    known = measured is not None and measured["attempts"] >= _MEASURED_FROM
+    if known and measured is not None:
+        prompt, completion = measured["prompt_tokens"] // measured["attempts"], measured["completion_tokens"] // measured["attempts"]
+    left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
+    cost = price_of(section).cost(Usage(prompt, completion)) * left / 1e9
+    minutes = _minutes(section, left, prompt + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
+    return StageEstimate(stage, teacher, section.model, left, prompt * left, completion * left, round(cost, 4), round(minutes, 1), known)
+
+
+def _minutes(section: TeacherSection, calls: int, tokens: int, seconds: float, workers: int) -> float:
+    """The slowest of three: the request limit, the token limit, the workers."""
+    by_requests = calls / section.rpm if section.rpm else 0.0
+    by_tokens = calls * tokens / section.tpm if section.tpm else 0.0
+    return max(by_requests, by_tokens, calls * seconds / min(workers, section.in_flight) / 60)
+
+
+def _seconds(recipe: Recipe, stage: str, section: TeacherSection) -> float:
+    return recipe.loopback.latency_s if section.base_url == "loopback" else _SECONDS_A_CALL[stage]
+
+
+def _workers(recipe: Recipe, stage: str) -> int:
+    data = recipe.dataset
+    return {"judge": data.judge.workers, "answers_easy": data.answers_easy.workers, "answers_hard": data.answers_hard.workers}.get(stage, 1000)

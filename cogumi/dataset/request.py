@@ -1,0 +1,45 @@
+"""DatasetRequest: what a run of the dataset stage is started with, from the command line, a notebook or the Prefect UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from cogumi.errors import InputError
+from cogumi.recipe import Recipe, load_recipe
+
+
+class DatasetRequest(BaseModel):
+    """Small and plain, so that the UI's form can show and check it. Keys never belong in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$", description="name of the run; its folder lies under root")
+    recipe: str = Field("tiny", description="a preset, or a path to a YAML file")
+    overrides: list[str] = Field(default_factory=list, description="changes to the recipe, KEY=VALUE")
+    questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) in place of stage 1")
+    root: str = Field("runs", description="folder that holds the runs")
+
+    @field_validator("overrides")
+    @classmethod
+    def _no_keys(cls, overrides: list[str]) -> list[str]:
+        """Refuse what looks like a key before it is stored anywhere; the recipe's own check does the work."""
+        for override in overrides:
+            try:
+                load_recipe("tiny", [f"purpose={override.partition('=')[2] or 'x'}"])
+            except InputError as error:
+                if error.code == "secret-in-recipe":
+                    raise ValueError("an override looks like an API key; name an environment variable instead") from None
+        return overrides
+
+    def load(self) -> Recipe:
+        return load_recipe(self.recipe, self.overrides)
+
+    @property
+    def command(self) -> str:
+        """The command that does this again."""
+        parts = ["cogumi run dataset", f"--recipe {self.recipe}", f"--run {self.run}"]
+        parts += [f"--set {override}" for override in self.overrides]
+        parts += [f"--questions {Path(path)}" for path in self.questions]
+        return " ".join(parts)

@@ -1,0 +1,100 @@
+"""Phase 1: questions, judgement, answers, one dataset with exact counts. Run the same request again and it resumes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from blocks.pinned_store import PinnedStore
+from cogumi.dataset.context import DatasetRun
+from cogumi.dataset.given import read_questions, write_quarantine
+from cogumi.dataset.plan import Plan
+from cogumi.dataset.request import DatasetRequest
+from cogumi.dataset.steps import (
+    Pointer,
+    begin_answering,
+    begin_growing,
+    open_dataset_run,
+    read_answered,
+    read_grown,
+)
+from cogumi.recipe import content_hash
+from cogumi.report.build import write_report
+from cogumi.store.run_folder import RunFolder
+from tasks.dashboard import progress_artifact, show_results
+from tasks.dataset_tasks import CURRENT, Bench, answer_questions, generate_questions, publish_dataset
+
+_SHARDS_AT_ONCE = 32
+
+
+@flow(name="generate-dataset", flow_run_name="dataset-{request.run}", persist_result=False, retries=0)
+async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
+    """Make the dataset a request asks for; returns the stage's figures.
+
+    Raises the library's errors with their codes; nothing is published unless every check has passed.
+    """
+    recipe = request.load()
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
+        given = read_questions([Path(path) for path in request.questions]) if request.questions else None
+        if given is not None:
+            write_quarantine(folder.path / "quarantine.jsonl", given)
+        plan = Plan.for_questions(given.questions, recipe) if given else Plan.for_recipe(recipe)
+        store = await results_store(folder.path)
+        async with open_dataset_run(recipe, folder) as run, progress_artifact(run):
+            CURRENT.set(Bench(run, plan, given))
+            started = time.monotonic()
+            answers = await run_plan(plan, store)
+            figures = await publish_dataset(started, answers)
+        report = await asyncio.to_thread(write_report, folder.path)
+        await show_results(folder.name, report, folder.path / "report.html")
+    return figures
+
+
+async def run_plan(plan: Plan, store: PinnedStore) -> list[Pointer]:
+    """Generate and answer, shard by shard as tasks, until the plan is done. Returns the pointers of all answers."""
+    bench = CURRENT.get()
+    run = bench.run
+    sources: dict[str, Pointer] = {}
+    pointers: list[Pointer] = []
+    generate = generate_questions.with_options(result_storage=store)
+    answer = answer_questions.with_options(result_storage=store)
+    slots = asyncio.Semaphore(_SHARDS_AT_ONCE)
+    while not plan.done:
+        orders = plan.to_grow()
+        bench.grow = {order.name: order for order in orders}
+        begin_growing(run, orders)
+        grown = await asyncio.gather(*(_within(slots, generate, o.name, _key(run, run.questions_hash(), o.key)) for o in orders))
+        sources.update(zip((order.shard.name for order in orders), grown, strict=True))
+        plan.take_grown(await read_grown(run, orders, grown))
+        to_answer = plan.to_answer()
+        bench.answer = {order.name: order for order in to_answer}
+        begin_answering(run, to_answer)
+        answered = await asyncio.gather(*(_within(slots, answer, o.name, _key(run, run.answers_hash(), o.key), sources[o.shard.name]) for o in to_answer))
+        pointers += answered
+        plan.take_answered(await read_answered(run, to_answer, answered))
+    return pointers
+
+
+async def results_store(folder: Path) -> PinnedStore:
+    """The run's own store for task results, saved so that Prefect may name it."""
+    place = folder / "prefect-results"
+    name = f"run-{hashlib.sha256(str(place).encode()).hexdigest()[:12]}"
+    store = PinnedStore(basepath=str(place))
+    await store.asave(name, overwrite=True)
+    return store
+
+
+async def _within(slots: asyncio.Semaphore, task: Callable[..., Awaitable[Pointer]], *inputs: Any) -> Pointer:
+    async with slots:
+        return await task(*inputs)
+
+
+def _key(run: DatasetRun, how: str, what: str) -> str:
+    """A task's cache key: the run, how the stage works, and what this order holds."""
+    return content_hash([str(run.folder.path), how, what])

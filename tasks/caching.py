@@ -1,0 +1,29 @@
+"""ContentKey: tasks are cached by the content of their inputs and a version bumped by hand, never by their source code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.cache_policies import CachePolicy
+from prefect.context import TaskRunContext
+
+from cogumi.errors import StorageError
+
+
+@dataclass
+class ContentKey(CachePolicy):
+    """The key is the task's name, this version and the `key` input, which the caller computes from content."""
+
+    version: str = "1"
+
+    def compute_key(
+        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
+    ) -> str | None:
+        return f"{task_ctx.task.name}/{self.version}/{inputs['key']}"
+
+
+async def may_pass_with_time(task: Any, run: Any, state: Any) -> bool:
+    """Whether re-entering the ledger may help: for a disk or database that was away. Provider errors were retried already."""
+    outcome = await state.aresult(raise_on_failure=False)
+    return isinstance(outcome, StorageError) and outcome.code in ("disk-error", "database-unreachable")
