@@ -27,16 +27,21 @@ class ErrorEntry:
 CATALOGUE: dict[str, ErrorEntry] = {
     # -- input
     "recipe-not-found": ErrorEntry(
-        "There is no preset or file of this name.", "Name a preset (cogumi run --help lists them) or a path to a YAML file."
+        "There is no preset or file of this name.",
+        "Name a preset (cogumi run --help lists them) or a path to a YAML file.",
     ),
     "recipe-not-yaml": ErrorEntry("The recipe is not readable YAML.", "Correct the line the message names."),
     "recipe-unknown-key": ErrorEntry(
-        "The recipe has a key that no section knows.", "Use the suggested key, or remove it. docs/reference/recipe.md lists all."
+        "The recipe has a key that no section knows.",
+        "Use the suggested key, or remove it. docs/reference/recipe.md lists all.",
     ),
-    "recipe-bad-value": ErrorEntry("A value in the recipe is outside what its key allows.", "Correct the value the message names."),
+    "recipe-bad-value": ErrorEntry(
+        "A value in the recipe is outside what its key allows.", "Correct the value the message names."
+    ),
     "recipe-bad-override": ErrorEntry("A --set argument is not KEY=VALUE.", "Write --set section.key=value."),
     "questions-unreadable": ErrorEntry(
-        "No usable question was found in the files given.", "Give .jsonl files with one object a line holding a 'question' and a 'domain'."
+        "No usable question was found in the files given.",
+        "Give .jsonl files with one object a line holding a 'question' and a 'domain'.",
     ),
     "stage-unknown": ErrorEntry("There is no stage of this name.", "Use one of the stages the message lists."),
     "bench-unknown": ErrorEntry("There is no benchmark of this name.", "Use one of the benchmarks the message lists."),
@@ -45,62 +50,94 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "Use https://, or http:// on a loopback address with allow_loopback_http: true.",
     ),
     "key-missing": ErrorEntry(
-        "The environment variable that should hold the API key is not set.", "Export it, then run the same command again."
+        "The environment variable that should hold the API key is not set.",
+        "Export it, then run the same command again.",
     ),
     "secret-in-recipe": ErrorEntry(
-        "A recipe value looks like an API key.", "Put the key into an environment variable and name that in api_key_env."
+        "A recipe value looks like an API key.",
+        "Put the key into an environment variable and name that in api_key_env.",
     ),
-    "run-name-refused": ErrorEntry("The run's name cannot be a folder name.", "Use letters, digits, '-', '_' and '.', not starting with '.'."),
+    "run-name-refused": ErrorEntry(
+        "The run's name cannot be a folder name.",
+        "Use letters, digits, '-', '_' and '.', not starting with '.'.",
+    ),
     "from-wheel": ErrorEntry(
-        "flows/ is not importable: this is the bare wheel, not a checkout.", "Add --no-prefect, or run from a checkout."
+        "flows/ is not importable: this is the bare wheel, not a checkout.",
+        "Add --no-prefect, or run from a checkout.",
     ),
     # -- storage
     "disk-full": ErrorEntry(
-        "The disk ran full; what was not yet durable was not counted.", "Free some space, then run the same command: it resumes."
+        "The disk ran full; what was not yet durable was not counted.",
+        "Free some space, then run the same command: it resumes.",
     ),
     "disk-error": ErrorEntry(
-        "The disk refused a write or read.", "Check the disk (dmesg, permissions, quota), then run the same command: it resumes."
+        "The disk refused a write or read.",
+        "Check the disk (dmesg, permissions, quota), then run the same command: it resumes.",
     ),
-    "database-unreachable": ErrorEntry("The ledger's database does not answer.", "Check the URL, that the server runs, and its permissions."),
+    "database-unreachable": ErrorEntry(
+        "The ledger's database does not answer.", "Check the URL, that the server runs, and its permissions."
+    ),
     "database-damaged": ErrorEntry(
         "The ledger's database is damaged.", "Restore the last backup: cogumi ledger restore BACKUP --to RUN."
     ),
     "ledger-newer": ErrorEntry(
-        "The ledger was written by a newer cogumi.", "Upgrade cogumi, or choose another run name. Nothing was changed."
+        "The ledger was written by a newer cogumi.",
+        "Upgrade cogumi, or choose another run name. Nothing was changed.",
     ),
     "run-newer": ErrorEntry(
-        "The run folder was written by a newer cogumi.", "Upgrade cogumi, or choose another run name. Nothing was changed."
+        "The run folder was written by a newer cogumi.",
+        "Upgrade cogumi, or choose another run name. Nothing was changed.",
     ),
-    "run-damaged": ErrorEntry("run.json cannot be read.", "Restore run.json from a backup, or choose another run name."),
+    "run-damaged": ErrorEntry(
+        "run.json cannot be read.", "Restore run.json from a backup, or choose another run name."
+    ),
     "artifact-damaged": ErrorEntry(
-        "A stored file does not match the hash in its receipt.", "Delete the artifact folder and run the same command: it is made again from the ledger."
+        "A stored file does not match the hash in its receipt.",
+        "Delete the artifact folder and run the same command: it is made again from the ledger.",
     ),
-    "backup-exists": ErrorEntry("The destination already holds a ledger.", "Name another destination, or move the old one away."),
+    "backup-exists": ErrorEntry(
+        "The destination already holds a ledger.", "Name another destination, or move the old one away."
+    ),
     # -- run
-    "run-locked": ErrorEntry("Another process is working in this run folder.", "Wait for it or stop it; or use another --run name."),
+    "run-locked": ErrorEntry(
+        "Another process is working in this run folder.", "Wait for it or stop it; or use another --run name."
+    ),
     "run-recipe-changed": ErrorEntry(
-        "The run folder belongs to a recipe with other cells or another seed.", "Use another --run name, or the recipe the run was started with."
+        "The run folder belongs to a recipe with other cells or another seed.",
+        "Use another --run name, or the recipe the run was started with.",
     ),
     "cells-short": ErrorEntry(
         "Some (domain, difficulty) cells did not reach their count; nothing was published.",
         "Run the same command again, raise dataset.max_rounds, or look at the funnel for what rejects so many.",
     ),
-    "merge-refused": ErrorEntry("The merged dataset failed a check; nothing was published.", "The message names the check and the rows."),
+    "merge-refused": ErrorEntry(
+        "The merged dataset failed a check; nothing was published.",
+        "The message names the check and the rows.",
+    ),
     "too-many-failures": ErrorEntry(
-        "Most calls to a teacher failed, so the run stopped early.", "Look at the table of retries by code, mend the cause, run the same command: it resumes."
+        "Most calls to a teacher failed, so the run stopped early.",
+        "Look at the table of retries by code, mend the cause, run the same command: it resumes.",
     ),
     "run-not-found": ErrorEntry("There is no such run.", "Name a folder under runs/, or start one with cogumi run."),
-    "run-interrupted": ErrorEntry("The run was interrupted.", "Run the same command: it resumes, and says what it reuses."),
-    "child-failed": ErrorEntry("A Prefect flow run did not complete.", "Open the run on the dashboard, or run with --no-prefect to see the cause."),
+    "run-interrupted": ErrorEntry(
+        "The run was interrupted.", "Run the same command: it resumes, and says what it reuses."
+    ),
+    "child-failed": ErrorEntry(
+        "A Prefect flow run did not complete.",
+        "Open the run on the dashboard, or run with --no-prefect to see the cause.",
+    ),
     "sandbox-missing": ErrorEntry(
-        "bubblewrap is not usable here, so generated code cannot run.", "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces."
+        "bubblewrap is not usable here, so generated code cannot run.",
+        "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces.",
     ),
     # -- budget
     "budget-reached": ErrorEntry(
-        "The next call could take the run over max_usd, in-flight calls counted.", "Raise budget.max_usd and run the same command: it resumes."
+        "The next call could take the run over max_usd, in-flight calls counted.",
+        "Raise budget.max_usd and run the same command: it resumes.",
     ),
     "price-unknown": ErrorEntry(
-        "The price table has no entry for this model.", "Add prices to the teacher (usd_per_mtok_in, usd_per_mtok_out), or use a listed model."
+        "The price table has no entry for this model.",
+        "Add prices to the teacher (usd_per_mtok_in, usd_per_mtok_out), or use a listed model.",
     ),
 }
 
@@ -124,7 +161,12 @@ class CogumiError(Exception):
         return f"{head}\n  cause:  {self.entry.cause}\n  remedy: {self.entry.remedy}"
 
     def as_json(self) -> dict[str, str]:
-        return {"code": self.code, "detail": self.detail, "cause": self.entry.cause, "remedy": self.entry.remedy}
+        return {
+            "code": self.code,
+            "detail": self.detail,
+            "cause": self.entry.cause,
+            "remedy": self.entry.remedy,
+        }
 
 
 class InputError(CogumiError):

@@ -34,10 +34,14 @@ class Section(BaseModel):
 class TeacherSection(Section):
     """One LLM endpoint. Model ids are values of the recipe, never code."""
 
-    wire: Literal["openai", "anthropic", "procedural"] = Field(description="wire format; procedural answers in process, without network or key")
+    wire: Literal["openai", "anthropic", "procedural"] = Field(
+        description="wire format; procedural answers in process, without network or key"
+    )
     provider: str = Field("", description="label in ledger, prices and request keys; empty means the wire's name")
     model: str = Field(description="the provider's model id")
-    base_url: str = Field("", description="API root, with /v1 for openai; 'loopback' starts the embedded provider for this run")
+    base_url: str = Field(
+        "", description="API root, with /v1 for openai; 'loopback' starts the embedded provider for this run"
+    )
     api_key_env: str = Field("", description="name of the environment variable that holds the key; empty sends none")
     allow_loopback_http: bool = Field(False, description="accept http:// on a loopback address")
     rpm: float | None = Field(None, gt=0, description="requests a minute; None means what the provider's headers say")
@@ -45,10 +49,14 @@ class TeacherSection(Section):
     in_flight: int = Field(32, ge=1, le=2000, description="requests open at once")
     timeout_s: float = Field(120, gt=0, description="deadline of one attempt, first byte to last")
     max_attempts: int = Field(3, ge=1, le=10, description="attempts a request, rate limits not counted")
-    backoff_s: list[float] = Field([2, 4, 8], min_length=1, description="wait before attempt 2, 3, 4 ...; the last value repeats")
+    backoff_s: list[float] = Field(
+        [2, 4, 8], min_length=1, description="wait before attempt 2, 3, 4 ...; the last value repeats"
+    )
     usd_per_mtok_in: float | None = Field(None, ge=0, description="overrides the price table")
     usd_per_mtok_out: float | None = Field(None, ge=0, description="overrides the price table")
-    training_allowed: Literal["yes", "no", "unknown"] = Field("unknown", description="whether the provider's terms allow training on outputs")
+    training_allowed: Literal["yes", "no", "unknown"] = Field(
+        "unknown", description="whether the provider's terms allow training on outputs"
+    )
 
     @property
     def label(self) -> str:
@@ -62,7 +70,9 @@ class QuestionsSection(Section):
     teacher_by_domain: dict[str, str] = Field(default_factory=dict, description="other teachers for some domains")
     per_call: int = Field(10, ge=1, le=100, description="questions asked for in one call")
     max_tokens: int = Field(4096, ge=64, description="completion tokens a call")
-    temperature: float | None = Field(0.7, ge=0, le=2, description="None sends none, as current Anthropic models require")
+    temperature: float | None = Field(
+        0.7, ge=0, le=2, description="None sends none, as current Anthropic models require"
+    )
 
 
 class JudgeSection(Section):
@@ -72,7 +82,9 @@ class JudgeSection(Section):
     per_call: int = Field(10, ge=1, le=100, description="questions judged in one call, hidden ones included")
     workers: int = Field(10, ge=1, le=200, description="judge calls open at once")
     pass_mean: float = Field(7.0, ge=0, le=10, description="mean of the four scores needed to pass")
-    hidden_share: Share = Field(0.1, description="share of each call that is known-good or known-bad, to measure the judge")
+    hidden_share: Share = Field(
+        0.1, description="share of each call that is known-good or known-bad, to measure the judge"
+    )
     max_tokens: int = Field(4096, ge=64, description="completion tokens a call")
     temperature: float | None = Field(0.0, ge=0, le=2)
 
@@ -82,7 +94,9 @@ class AnswersSection(Section):
 
     teacher: str = Field(description="key under teachers")
     workers: int = Field(10, ge=1, le=500, description="answer calls open at once")
-    max_tokens: int = Field(500, ge=16, description="completion tokens; a truncated reply is asked again with twice as many")
+    max_tokens: int = Field(
+        500, ge=16, description="completion tokens; a truncated reply is asked again with twice as many"
+    )
     max_tokens_cap: int = Field(8192, ge=16, description="a reply still truncated here counts as rejected")
     temperature: float | None = Field(0.7, ge=0, le=2)
     tries: int = Field(3, ge=1, le=10, description="replies bought for one question before the question is replaced")
@@ -116,7 +130,9 @@ class LoopbackSection(Section):
 
     latency_s: float = Field(0.05, ge=0, description="mean time to answer")
     fault_share: Share = Field(0.02, description="share of requests that meet a fault")
-    defect_share: Share = Field(0.04, description="share of generated questions that are defective, for the judge to find")
+    defect_share: Share = Field(
+        0.04, description="share of generated questions that are defective, for the judge to find"
+    )
     wrong_share: Share = Field(0.01, description="share of answers that are wrong, for the verifiers to find")
     rpm: float | None = Field(None, gt=0, description="token bucket, requests a minute")
     tpm: float | None = Field(None, gt=0, description="token bucket, tokens a minute")

@@ -69,13 +69,20 @@ async def run_plan(plan: Plan, store: PinnedStore) -> list[Pointer]:
         orders = plan.to_grow()
         bench.grow = {order.name: order for order in orders}
         begin_growing(run, orders)
-        grown = await asyncio.gather(*(_within(slots, generate, o.name, _key(run, run.questions_hash(), o.key)) for o in orders))
+        grown = await asyncio.gather(
+            *(_within(slots, generate, o.name, _key(run, run.questions_hash(), o.key)) for o in orders)
+        )
         sources.update(zip((order.shard.name for order in orders), grown, strict=True))
         plan.take_grown(await read_grown(run, orders, grown))
         to_answer = plan.to_answer()
         bench.answer = {order.name: order for order in to_answer}
         begin_answering(run, to_answer)
-        answered = await asyncio.gather(*(_within(slots, answer, o.name, _key(run, run.answers_hash(), o.key), sources[o.shard.name]) for o in to_answer))
+        answered = await asyncio.gather(
+            *(
+                _within(slots, answer, o.name, _key(run, run.answers_hash(), o.key), sources[o.shard.name])
+                for o in to_answer
+            )
+        )
         pointers += answered
         plan.take_answered(await read_answered(run, to_answer, answered))
     return pointers

@@ -1,4 +1,6 @@
-"""ContentKey: tasks are cached by the content of their inputs and a version bumped by hand, never by their source code."""
+"""ContentKey: tasks are cached by the content of their inputs and a version bumped by hand, never by their source
+code.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,9 @@ class ContentKey(CachePolicy):
 
 
 async def may_pass_with_time(task: Any, run: Any, state: Any) -> bool:
-    """Whether re-entering the ledger may help: for a disk or database that was away. Provider errors were retried already."""
+    """Whether re-entering the ledger may help: for a disk or database that was away.
+
+    Provider errors were retried already.
+    """
     outcome = await state.aresult(raise_on_failure=False)
     return isinstance(outcome, StorageError) and outcome.code in ("disk-error", "database-unreachable")

@@ -1,4 +1,6 @@
-"""What the dashboard shows of a run: progress while it goes on; funnel, retries, cost and the report's place at its end."""
+"""What the dashboard shows of a run: progress while it goes on; funnel, retries, cost and the report's place at
+its end.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _EVERY_S = 5.0
 @asynccontextmanager
 async def progress_artifact(run: DatasetRun) -> AsyncIterator[None]:
     """A progress artifact, renewed every 5 s while the block runs."""
-    artifact = await acreate_progress_artifact(0.0, key=_key(run.folder.name, "progress"), description="rows done of rows wanted, over all steps")
+    artifact = await acreate_progress_artifact(
+        0.0, key=_key(run.folder.name, "progress"), description="rows done of rows wanted, over all steps"
+    )
     updating = asyncio.create_task(_keep_current(run, artifact))
     try:
         yield
@@ -37,11 +41,29 @@ async def progress_artifact(run: DatasetRun) -> AsyncIterator[None]:
 async def show_results(run: str, report: dict[str, Any], page: Path) -> None:
     """The tables of a finished run, and where its report lies."""
     stage = report["stages"]["generate_dataset"]
-    steps = [{"step": name, "rows": rows, "lost before it": ", ".join(f"{why} {n}" for why, n in lost.items() if n)} for name, rows, lost in funnel(stage)]
+    steps = [
+        {
+            "step": name,
+            "rows": rows,
+            "lost before it": ", ".join(f"{why} {n}" for why, n in lost.items() if n),
+        }
+        for name, rows, lost in funnel(stage)
+    ]
     await acreate_table_artifact(steps, key=_key(run, "funnel"), description="From what was asked to what was kept")
-    await acreate_table_artifact(report["retries"] or [{"provider": "all", "code": "none", "count": 0}], key=_key(run, "retries"), description="Attempts without a usable reply, by provider and code")
-    await acreate_table_artifact(report["cost"], key=_key(run, "cost"), description="Cost by stage and model, known and at risk (USD)")
-    await acreate_link_artifact(page.as_uri(), link_text="report.html", key=_key(run, "report"), description=f"The report of {run}, one file")
+    await acreate_table_artifact(
+        report["retries"] or [{"provider": "all", "code": "none", "count": 0}],
+        key=_key(run, "retries"),
+        description="Attempts without a usable reply, by provider and code",
+    )
+    await acreate_table_artifact(
+        report["cost"], key=_key(run, "cost"), description="Cost by stage and model, known and at risk (USD)"
+    )
+    await acreate_link_artifact(
+        page.as_uri(),
+        link_text="report.html",
+        key=_key(run, "report"),
+        description=f"The report of {run}, one file",
+    )
 
 
 async def _keep_current(run: DatasetRun, artifact: Any) -> None:

@@ -20,7 +20,10 @@ from tasks.caching import ContentKey, may_pass_with_time
 
 @dataclass(slots=True)
 class Bench:
-    """The open run of this process, and the orders its tasks name. Orders stay out of the tasks' parameters: they are large."""
+    """The open run of this process, and the orders its tasks name.
+
+    Orders stay out of the tasks' parameters: they are large.
+    """
 
     run: DatasetRun
     plan: Plan
@@ -59,7 +62,9 @@ async def generate_questions(order: str, key: str) -> Pointer:
     result_serializer=PLAIN_JSON,
 )
 async def answer_questions(order: str, key: str, questions: Pointer) -> Pointer:
-    """Answer one shard's chosen questions; `questions` is the pointer they were grown under, which draws the graph's edge."""
+    """Answer one shard's chosen questions; `questions` is the pointer they were grown under, which draws the
+    graph's edge.
+    """
     bench = CURRENT.get()
     return await answer(bench.run, bench.answer[order])
 

@@ -20,7 +20,13 @@ def ls(root: Path = _ROOT, as_json: bool = JsonOption) -> None:
     """Every complete artifact, oldest first."""
     found = find_artifacts(root)
     rows = [
-        [str(place.relative_to(root)), receipt["stage"], receipt["metrics"].get("rows", 0), sum(f["bytes"] for f in receipt["files"].values()), receipt["created"]]
+        [
+            str(place.relative_to(root)),
+            receipt["stage"],
+            receipt["metrics"].get("rows", 0),
+            sum(f["bytes"] for f in receipt["files"].values()),
+            receipt["created"],
+        ]
         for place, receipt in found
     ]
     columns = ["artifact", "stage", "rows", "bytes", "created"]
@@ -31,7 +37,11 @@ def ls(root: Path = _ROOT, as_json: bool = JsonOption) -> None:
 
 
 @app.command("show")
-def show(name: str = typer.Argument(help="The artifact, as ls names it (RUN/dataset)."), root: Path = _ROOT, as_json: bool = JsonOption) -> None:
+def show(
+    name: str = typer.Argument(help="The artifact, as ls names it (RUN/dataset)."),
+    root: Path = _ROOT,
+    as_json: bool = JsonOption,
+) -> None:
     """One artifact's receipt, after checking every file against it."""
     place = root / name
     if not (place / "receipt.json").is_file():
@@ -41,11 +51,17 @@ def show(name: str = typer.Argument(help="The artifact, as ls names it (RUN/data
         print_json(receipt)
         return
     rows = [[file, entry["bytes"], entry["sha256"][:16]] for file, entry in receipt["files"].items()]
-    console.print(table(f"{name}: {receipt['stage']}, every file as its receipt says", ["file", "bytes", "sha256"], rows))
+    console.print(
+        table(f"{name}: {receipt['stage']}, every file as its receipt says", ["file", "bytes", "sha256"], rows)
+    )
 
 
 @app.command("gc")
-def gc(root: Path = _ROOT, dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would go."), as_json: bool = JsonOption) -> None:
+def gc(
+    root: Path = _ROOT,
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would go."),
+    as_json: bool = JsonOption,
+) -> None:
     """Remove drafts and part files that a kill left behind. Published artifacts stay."""
     found = leftovers(root)
     for path in found if not dry_run else ():
@@ -54,4 +70,7 @@ def gc(root: Path = _ROOT, dry_run: bool = typer.Option(False, "--dry-run", help
     if as_json:
         print_json({"removed": names, "dry_run": dry_run})
     else:
-        console.print(f"{len(names)} {'would be ' if dry_run else ''}removed" + "".join(f"\n  {name}" for name in names), highlight=False)
+        console.print(
+            f"{len(names)} {'would be ' if dry_run else ''}removed" + "".join(f"\n  {name}" for name in names),
+            highlight=False,
+        )

@@ -14,7 +14,9 @@ from cogumi.errors import InputError
 def bench(
     name: str = typer.Argument(help="The benchmark: client, limits, ledger, orchestration."),
     quick: bool = typer.Option(False, "--quick", help="A shorter run, for trying it out; not for reporting."),
-    save: bool = typer.Option(False, "--save", help="Store the result under benchmarks/results with date, hardware and versions."),
+    save: bool = typer.Option(
+        False, "--save", help="Store the result under benchmarks/results with date, hardware and versions."
+    ),
     as_json: bool = JsonOption,
 ) -> None:
     """Measure, and compare with the baselines in the same run."""

@@ -58,7 +58,13 @@ def doctor(
     if as_json:
         print_json([{"check": name, "ok": ok, "found": found} for name, ok, found in rows])
     else:
-        console.print(table("cogumi doctor", ["check", "", "found"], [[name, "ok" if ok else "FAILS", found] for name, ok, found in rows]))
+        console.print(
+            table(
+                "cogumi doctor",
+                ["check", "", "found"],
+                [[name, "ok" if ok else "FAILS", found] for name, ok, found in rows],
+            )
+        )
     if not all(ok for _, ok, _ in rows):
         raise typer.Exit(1)
 
@@ -84,7 +90,9 @@ def _prefect_server() -> str:
 
 
 def _packages() -> str:
-    return ", ".join(f"{name} {metadata.version(name)}" for name in ("aiohttp", "openai", "anthropic", "sqlalchemy", "pandas"))
+    return ", ".join(
+        f"{name} {metadata.version(name)}" for name in ("aiohttp", "openai", "anthropic", "sqlalchemy", "pandas")
+    )
 
 
 def _memory() -> str:
@@ -183,4 +191,8 @@ async def _models(section: TeacherSection, key: str) -> str:
 
 def _terms(recipe: Recipe) -> str:
     open_ones = sorted({t.label for t in recipe.teachers.values() if t.training_allowed != "yes"})
-    return f"training on outputs not confirmed for: {', '.join(open_ones)}" if open_ones else "training on outputs allowed by all"
+    return (
+        f"training on outputs not confirmed for: {', '.join(open_ones)}"
+        if open_ones
+        else "training on outputs allowed by all"
+    )

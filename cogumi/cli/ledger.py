@@ -30,25 +30,44 @@ def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_jso
     if as_json:
         print_json(rows)
         return
-    shown = [[r["stage"], r["model"], r["state"], r["attempts"], r["cost_nanousd"] / 1e9, r["at_risk_nanousd"] / 1e9] for r in rows]
+    shown = [
+        [
+            r["stage"],
+            r["model"],
+            r["state"],
+            r["attempts"],
+            r["cost_nanousd"] / 1e9,
+            r["at_risk_nanousd"] / 1e9,
+        ]
+        for r in rows
+    ]
     console.print(table(f"Ledger of {name}", ["stage", "model", "state", "attempts", "cost_usd", "at_risk_usd"], shown))
 
 
 @app.command("backup")
 def backup_command(
-    name: str = typer.Argument(help="The run."), destination: Path = typer.Argument(help="New SQLite file."), root: Path = _ROOT, as_json: bool = JsonOption
+    name: str = typer.Argument(help="The run."),
+    destination: Path = typer.Argument(help="New SQLite file."),
+    root: Path = _ROOT,
+    as_json: bool = JsonOption,
 ) -> None:
     """Copy a run's ledger into one file, consistent even while the run goes on."""
     folder = run_path(root, name)
     read_run(folder)
     copied = backup(_url(folder), name, destination)
-    _say({"attempts": copied, "file": str(destination)}, f"{copied:,} attempts copied to {destination}", as_json)
+    _say(
+        {"attempts": copied, "file": str(destination)},
+        f"{copied:,} attempts copied to {destination}",
+        as_json,
+    )
 
 
 @app.command("restore")
 def restore_command(
     source: Path = typer.Argument(help="A file made by backup."),
-    name: str = typer.Option(..., "--to", help="The run whose ledger is restored; its folder must exist and hold no ledger."),
+    name: str = typer.Option(
+        ..., "--to", help="The run whose ledger is restored; its folder must exist and hold no ledger."
+    ),
     root: Path = _ROOT,
     as_json: bool = JsonOption,
 ) -> None:

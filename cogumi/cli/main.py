@@ -53,9 +53,12 @@ def run() -> None:
     except KeyboardInterrupt:
         print_error(RunError("run-interrupted"), as_json)
         sys.exit(130)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last stop; COGUMI_TRACEBACK=1 shows it
         _show_traceback()
-        console.print(f"[bold red]internal error[/]: {type(error).__name__}. Run again with COGUMI_TRACEBACK=1 and report what it prints.", highlight=False)
+        console.print(
+            f"[bold red]internal error[/] {type(error).__name__}: run again with COGUMI_TRACEBACK=1 and report it",
+            highlight=False,
+        )
         sys.exit(1)
 
 

@@ -36,7 +36,7 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     made = Table(title=title, title_justify="left")
     for place, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[place], int | float) for row in rows)
-        made.add_column(name, justify="right" if numeric else "left")
+        made.add_column(name, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
         made.add_row(*(escape(_cell(value)) for value in row))
     return made
@@ -45,4 +45,4 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
 def _cell(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

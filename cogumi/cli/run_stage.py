@@ -29,10 +29,14 @@ STAGES = ("dataset",)
 
 def run(
     stage: str = typer.Argument(help=f"One of: {', '.join(STAGES)}, all."),
-    recipe: str = typer.Option("tiny", "--recipe", "-r", help=f"A preset ({', '.join(preset_names())}) or a YAML file."),
+    recipe: str = typer.Option(
+        "tiny", "--recipe", "-r", help=f"A preset ({', '.join(preset_names())}) or a YAML file."
+    ),
     name: str = typer.Option("", "--run", help="Name of the run; by default the recipe's."),
     overrides: list[str] = typer.Option([], "--set", help="Change the recipe: section.key=value."),
-    questions: list[Path] = typer.Option([], "--questions", help="Existing questions (.jsonl files or folders) in place of stage 1."),
+    questions: list[Path] = typer.Option(
+        [], "--questions", help="Existing questions (.jsonl files or folders) in place of stage 1."
+    ),
     root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Price and minutes, without a call."),
     no_prefect: bool = typer.Option(False, "--no-prefect", help="The same stage in this process, without Prefect."),
@@ -56,7 +60,11 @@ def request_for(recipe: str, name: str, overrides: list[str], questions: list[Pa
     loaded = load_recipe(recipe, overrides)
     run_path(root, name or loaded.name)
     return DatasetRequest(
-        run=name or loaded.name, recipe=recipe, overrides=overrides, questions=[str(path) for path in questions], root=str(root)
+        run=name or loaded.name,
+        recipe=recipe,
+        overrides=overrides,
+        questions=[str(path) for path in questions],
+        root=str(root),
     )
 
 
@@ -75,7 +83,10 @@ def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
         return
     try:
         expected = estimate(recipe, ledger, _given_rows(request))
-        console.print(f"resuming {request.run}: {ledger.replies:,} replies in the ledger are reused, about {expected['calls']:,} calls are still to be made", highlight=False)
+        console.print(
+            f"resuming {request.run}: {ledger.replies:,} replies reused, about {expected['calls']:,} calls to buy",
+            highlight=False,
+        )
     finally:
         ledger.close()
 
@@ -91,10 +102,16 @@ def show_estimate(request: DatasetRequest, as_json: bool) -> None:
     if as_json:
         print_json(expected)
         return
-    columns = ["stage", "teacher", "model", "calls", "prompt_tokens", "completion_tokens", "cost_usd", "minutes"]
-    console.print(table(f"Estimate for {request.run}", columns, [[row[c] for c in columns] for row in expected["stages"]]))
+    columns = ["stage", "model", "calls", "tokens in", "tokens out", "USD", "minutes"]
+    names = ["stage", "model", "calls", "prompt_tokens", "completion_tokens", "cost_usd", "minutes"]
+    console.print(
+        table(f"Estimate for {request.run}", columns, [[row[n] for n in names] for row in expected["stages"]])
+    )
     low, high = expected["cost_usd_range"]
-    console.print(f"about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), {expected['minutes']:,.1f} minutes", highlight=False)
+    console.print(
+        f"about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), {expected['minutes']:,.1f} minutes",
+        highlight=False,
+    )
     if expected["max_usd"] is not None:
         console.print(f"hard stop at ${expected['max_usd']:,.2f} (budget.max_usd)", highlight=False)
 
@@ -106,8 +123,15 @@ def show_figures(request: DatasetRequest, figures: dict[str, Any], as_json: bool
         return
     console.print(f"[bold green]done[/] {verdict(figures)} in {figures['seconds']:.1f} s", highlight=False)
     if figures["rehearsal"]:
-        console.print("a rehearsal: the loopback provider wrote, judged and answered; its dollars are play money", highlight=False)
-    console.print(f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}", highlight=False, soft_wrap=True)
+        console.print(
+            "a rehearsal: the loopback provider wrote, judged and answered; its dollars are play money",
+            highlight=False,
+        )
+    console.print(
+        f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 async def _with_prefect(request: DatasetRequest) -> dict[str, Any]:

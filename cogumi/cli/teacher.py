@@ -43,7 +43,9 @@ def serve_command(
     names = [name for name in script.split(",") if name]
     unknown = sorted(set(names) - {*known_faults(), "ok"})
     if unknown:
-        raise InputError("stage-unknown", f"no fault called {', '.join(unknown)}; there are {', '.join(known_faults())}")
+        raise InputError(
+            "stage-unknown", f"no fault called {', '.join(unknown)}; there are {', '.join(known_faults())}"
+        )
     behaviour = Behaviour(
         latency_s=latency_s, fault_share=fault_share, seed=seed, defect_share=defect_share, wrong_share=wrong_share,
         untidy_share=untidy_share, rpm=rpm or None, tpm=tpm or None, key=key, script=names, bill=bill,
@@ -51,7 +53,11 @@ def serve_command(
     if as_json:
         print_json({"models": list(MODELS), "faults": list(known_faults())})
     else:
-        console.print(f"models: {', '.join(MODELS)}\nOpenAI base_url http://127.0.0.1:{port or 'PORT'}/v1, Anthropic base_url without /v1; Ctrl-C ends it", highlight=False)
+        console.print(
+            f"models: {', '.join(MODELS)}\nOpenAI base_url: http://127.0.0.1:{port or 'PORT'}/v1"
+            "\nAnthropic base_url: the same without /v1\nCtrl-C ends it",
+            highlight=False,
+        )
     try:
         asyncio.run(_serve(behaviour, port))
     except OSError as error:

@@ -1,4 +1,6 @@
-"""Progress in the terminal: rows done and wanted, a second, time left and money, from the first moment of a resume too."""
+"""Progress in the terminal: rows done and wanted, a second, time left and money, from the first moment of a resume
+too.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ _EVERY_S = 0.25
 def watching(recipe: Recipe) -> Iterator[None]:
     """Show the progress of the run that opens inside the block."""
     bars = Progress(
-        TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TextColumn("{task.fields[money]}"),
+        TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"), TextColumn("{task.fields[money]}"),
         console=console, transient=False,
     )  # fmt: skip
     viewer = _Viewer(bars)

@@ -71,7 +71,15 @@ async def _answer_one(run: DatasetRun, question: Question, answered: Answered) -
         reason = read.reason or ("wrong" if verdict == "failed" else "")
         if not reason:
             run.progress.add(stage, reused=int(reused))
-            return Example(question, read.answer, read.reasoning, reply.model, key, utc(reply.received_at), as_verification(verdict))
+            return Example(
+                question,
+                read.answer,
+                read.reasoning,
+                reply.model,
+                key,
+                utc(reply.received_at),
+                as_verification(verdict),
+            )
         answered.retried[reason] = answered.retried.get(reason, 0) + 1
         if reason == "truncated":
             most = min(2 * most, section.max_tokens_cap)
@@ -80,9 +88,21 @@ async def _answer_one(run: DatasetRun, question: Question, answered: Answered) -
 
 
 async def _ask(
-    run: DatasetRun, stage: str, section: AnswersSection, question: Question, most: int, replica: int, hard: bool
+    run: DatasetRun,
+    stage: str,
+    section: AnswersSection,
+    question: Question,
+    most: int,
+    replica: int,
+    hard: bool,
 ) -> Reply | None:
     prompt = answer_prompt(question.text, hard)
     return await run.ask(
-        stage, section.teacher, prompt.system, prompt.user, max_tokens=most, temperature=section.temperature, replica=replica
+        stage,
+        section.teacher,
+        prompt.system,
+        prompt.user,
+        max_tokens=most,
+        temperature=section.temperature,
+        replica=replica,
     )

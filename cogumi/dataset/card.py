@@ -19,16 +19,21 @@ def dataset_card(files: dict[str, str], main_file: str, examples: list[Example],
     cells = Counter((e.question.cell.domain, str(e.question.cell.difficulty)) for e in examples)
     checks = Counter(e.verification for e in examples)
     rows = "\n".join(
-        f"| {DOMAINS[domain]} | {cells[domain, 'easy']:,} | {cells[domain, 'hard']:,} |" for domain in dict.fromkeys(d for d, _ in sorted(cells))
+        f"| {DOMAINS[domain]} | {cells[domain, 'easy']:,} | {cells[domain, 'hard']:,} |"
+        for domain in dict.fromkeys(d for d, _ in sorted(cells))
     )
     listing = "\n".join(f"- `{name}`: {what}" for name, what in files.items())
-    terms = "\n".join(f"- {provider}: training on outputs allowed: {allowed}" for provider, allowed in sorted(facts["terms"].items()))
+    terms = "\n".join(
+        f"- {provider}: training on outputs allowed: {allowed}" for provider, allowed in sorted(facts["terms"].items())
+    )
     warning = (
-        "\n> This is a rehearsal: the embedded loopback provider wrote, judged and answered these rows. Costs are play money.\n"
+        "\n> This is a rehearsal: the embedded loopback provider wrote, judged and answered these rows."
+        "\n> Costs are play money.\n"
         if facts["rehearsal"]
         else ""
     )
     accuracy = facts["judge_accuracy"]
+    judged = "not measured" if accuracy is None else f"{accuracy:.1%}"
     return f"""---
 language: [en]
 task_categories: [text-generation, question-answering]
@@ -51,11 +56,13 @@ configs:
 
 ## How it was made
 
-Teachers wrote questions, a judge scored clarity, relevance, difficulty and quality (0-10 each; passed at a mean of {facts["pass_mean"]}),
+Teachers wrote questions, a judge scored clarity, relevance, difficulty and quality (0-10 each; passed at a mean of
+{facts["pass_mean"]}),
 duplicates were refused, and teachers answered: easy questions directly, hard ones with draft, critique and revision.
 
-- Judge accuracy on hidden known-good and known-bad questions: {"not measured" if accuracy is None else f"{accuracy:.1%}"}
-- Answers checked by machine: {checks["passed"]:,} passed; {checks["unverified"]:,} are programs that could not be run here; {checks["no-verifier"]:,} have no verifier
+- Judge accuracy on hidden known-good and known-bad questions: {judged}
+- Answers checked by machine: {checks["passed"]:,} passed; {checks["unverified"]:,} could not be run here;
+  {checks["no-verifier"]:,} have no verifier
 - Cost: ${facts["cost_usd"]:.4f} known, ${facts["at_risk_usd"]:.4f} at risk
 
 ## Terms
@@ -69,7 +76,12 @@ duplicates were refused, and teachers answered: easy questions directly, hard on
 
 
 def _size_category(rows: int) -> str:
-    for limit, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
+    for limit, name in (
+        (1_000, "n<1K"),
+        (10_000, "1K<n<10K"),
+        (100_000, "10K<n<100K"),
+        (1_000_000, "100K<n<1M"),
+    ):
         if rows < limit:
             return name
     return "1M<n<10M"

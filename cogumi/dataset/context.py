@@ -38,12 +38,24 @@ class DatasetRun:
 
     def __post_init__(self) -> None:
         data = self.recipe.dataset
-        workers = {"judge": data.judge.workers, "answers_easy": data.answers_easy.workers, "answers_hard": data.answers_hard.workers}
+        workers = {
+            "judge": data.judge.workers,
+            "answers_easy": data.answers_easy.workers,
+            "answers_hard": data.answers_hard.workers,
+        }
         for stage in STAGES:
             self.slots[stage] = asyncio.Semaphore(workers.get(stage, 1000))
 
     async def ask(
-        self, stage: str, teacher: str, system: str, user: str, *, max_tokens: int, temperature: float | None, replica: int = 0
+        self,
+        stage: str,
+        teacher: str,
+        system: str,
+        user: str,
+        *,
+        max_tokens: int,
+        temperature: float | None,
+        replica: int = 0,
     ) -> Reply | None:
         """One call within the stage's workers; None where it failed for good and the run can go on without it.
 
@@ -52,7 +64,13 @@ class DatasetRun:
         async with self.slots[stage]:
             try:
                 return await self.staff.ask(
-                    teacher, system, user, max_tokens=max_tokens, temperature=temperature, stage=stage, replica=replica
+                    teacher,
+                    system,
+                    user,
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    stage=stage,
+                    replica=replica,
                 )
             except WireError as error:
                 self.log.warning("%s: call given up: %s", stage, error.code)
@@ -64,14 +82,21 @@ class DatasetRun:
         """Identity of how questions are made: recipe sections and teachers, not where the provider listens."""
         data = self.recipe.dataset
         names = {data.questions.teacher, *data.questions.teacher_by_domain.values(), data.judge.teacher}
-        teachers = {name: [self.recipe.teachers[name].label, self.recipe.teachers[name].model] for name in sorted(names)}
-        sections = [data.questions.model_dump(mode="json"), data.judge.model_dump(mode="json", exclude={"workers"})]
+        teachers = {
+            name: [self.recipe.teachers[name].label, self.recipe.teachers[name].model] for name in sorted(names)
+        }
+        sections = [
+            data.questions.model_dump(mode="json"),
+            data.judge.model_dump(mode="json", exclude={"workers"}),
+        ]
         return content_hash([self.recipe.seed, sections, teachers])
 
     def answers_hash(self) -> str:
         """Identity of how answers are made."""
         data = self.recipe.dataset
-        sections = [section.model_dump(mode="json", exclude={"workers"}) for section in (data.answers_easy, data.answers_hard)]
+        sections = [
+            section.model_dump(mode="json", exclude={"workers"}) for section in (data.answers_easy, data.answers_hard)
+        ]
         teachers = [self.recipe.teachers[name].model for name in (data.answers_easy.teacher, data.answers_hard.teacher)]
         return content_hash([self.recipe.seed, sections, teachers])
 

@@ -1,6 +1,7 @@
 """Exact duplicates, refused on arrival: same question after case, spacing and outer punctuation are set aside.
 
-Near-duplicates need more care (a blind MinHash would delete half of the valid procedural rows) and are a stage of their own.
+Near-duplicates need more care (a blind MinHash would delete half of the valid procedural rows) and are a stage of
+their own.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ from cogumi.teachers.types import Usage
 _PASS_RATE = 0.9
 _QUESTION_TOKENS, _SCORE_TOKENS, _EASY_TOKENS, _HARD_TOKENS = 60, 35, 150, 750
 _SECONDS_A_CALL = {"questions": 15.0, "judge": 10.0, "answers_easy": 5.0, "answers_hard": 20.0}
+_LOOPBACK_SHARE = {"questions": 1.0, "judge": 0.47, "answers_easy": 0.045, "answers_hard": 0.145}
+"""The embedded provider is terse: its completions as shares of the figures above, measured on the demo."""
 _MEASURED_FROM = 20
 
 
@@ -81,18 +83,36 @@ def _stage_calls(recipe: Recipe, given_rows: int | None) -> list[tuple[str, str,
         by_teacher[teacher] = by_teacher.get(teacher, 0) + sum(counts.values()) / _PASS_RATE / data.questions.per_call
     prompt = question_prompt(Cell("math", Difficulty.HARD), data.questions.per_call, "percentages", "a student", 0, [])
     size = len(prompt.system + prompt.user) // 4
-    calls += [("questions", name, n, size, data.questions.per_call * _QUESTION_TOKENS) for name, n in by_teacher.items()]
+    calls += [
+        ("questions", name, n, size, data.questions.per_call * _QUESTION_TOKENS) for name, n in by_teacher.items()
+    ]
     rows = data.rows if given_rows is None else given_rows
     per_call = max(1, data.judge.per_call - hidden_count(data.judge))
     judged = rows / _PASS_RATE if given_rows is None else rows
-    calls.append(("judge", data.judge.teacher, judged / per_call, _judge_size(data.judge.per_call), data.judge.per_call * _SCORE_TOKENS))
+    calls.append(
+        (
+            "judge",
+            data.judge.teacher,
+            judged / per_call,
+            _judge_size(data.judge.per_call),
+            data.judge.per_call * _SCORE_TOKENS,
+        )
+    )
     easy = sum(counts.get("easy", 0) for counts in data.cells.values()) if given_rows is None else given_rows
     hard = sum(counts.get("hard", 0) for counts in data.cells.values()) if given_rows is None else 0
     for stage, count, section, tokens, is_hard in (
         ("answers_easy", easy, data.answers_easy, _EASY_TOKENS, False),
         ("answers_hard", hard, data.answers_hard, _HARD_TOKENS, True),
     ):
-        calls.append((stage, section.teacher, count, len(answer_prompt("", is_hard).system) // 4 + _QUESTION_TOKENS, tokens))
+        calls.append(
+            (
+                stage,
+                section.teacher,
+                count,
+                len(answer_prompt("", is_hard).system) // 4 + _QUESTION_TOKENS,
+                tokens,
+            )
+        )
     return [call for call in calls if call[2] > 0]
 
 
@@ -104,16 +124,37 @@ def _judge_size(per_call: int) -> int:
 
 
 def _estimate_stage(
-    recipe: Recipe, stage: str, teacher: str, calls: float, prompt: int, completion: int, measured: dict[str, Any] | None
+    recipe: Recipe,
+    stage: str,
+    teacher: str,
+    calls: float,
+    prompt: int,
+    completion: int,
+    measured: dict[str, Any] | None,
 ) -> StageEstimate:
     section = recipe.teachers[teacher]
+    if section.label == "loopback":
+        completion = round(completion * _LOOPBACK_SHARE[stage])
     known = measured is not None and measured["attempts"] >= _MEASURED_FROM
     if known and measured is not None:
-        prompt, completion = measured["prompt_tokens"] // measured["attempts"], measured["completion_tokens"] // measured["attempts"]
+        prompt, completion = (
+            measured["prompt_tokens"] // measured["attempts"],
+            measured["completion_tokens"] // measured["attempts"],
+        )
     left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
     cost = price_of(section).cost(Usage(prompt, completion)) * left / 1e9
     minutes = _minutes(section, left, prompt + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
-    return StageEstimate(stage, teacher, section.model, left, prompt * left, completion * left, round(cost, 4), round(minutes, 1), known)
+    return StageEstimate(
+        stage,
+        teacher,
+        section.model,
+        left,
+        prompt * left,
+        completion * left,
+        round(cost, 4),
+        round(minutes, 1),
+        known,
+    )
 
 
 def _minutes(section: TeacherSection, calls: int, tokens: int, seconds: float, workers: int) -> float:
@@ -129,4 +170,8 @@ def _seconds(recipe: Recipe, stage: str, section: TeacherSection) -> float:
 
 def _workers(recipe: Recipe, stage: str) -> int:
     data = recipe.dataset
-    return {"judge": data.judge.workers, "answers_easy": data.answers_easy.workers, "answers_hard": data.answers_hard.workers}.get(stage, 1000)
+    return {
+        "judge": data.judge.workers,
+        "answers_easy": data.answers_easy.workers,
+        "answers_hard": data.answers_hard.workers,
+    }.get(stage, 1000)

@@ -1,4 +1,7 @@
-"""Exports: the JSONL files under the spec's names, Parquet, and a dataset card. All of one artifact, written at once."""
+"""Exports: the JSONL files under the spec's names, Parquet, and a dataset card.
+
+All of one artifact, written at once.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ def write_parquet(path: Path, examples: list[Example]) -> None:
 
 def write_checkpoint(folder: Path, number: int, questions: list[Question]) -> None:
     """questions_checkpoint_NNNN.jsonl: the accepted questions so far, for people who look in while a run goes on."""
-    write_jsonl(folder / f"questions_checkpoint_{number:04d}.jsonl", (_question_record(question, scores=True) for question in questions))
+    write_jsonl(
+        folder / f"questions_checkpoint_{number:04d}.jsonl",
+        (_question_record(question, scores=True) for question in questions),
+    )
 
 
 def _question_record(question: Question, scores: bool) -> dict[str, Any]:
@@ -64,7 +70,12 @@ def _question_record(question: Question, scores: bool) -> dict[str, Any]:
         "domain": question.cell.domain,
         "difficulty": str(question.cell.difficulty),
         "question": question.text,
-        "metadata": {"generated_by": question.generated_by, "timestamp": question.timestamp, "topic": question.topic, "request_key": question.request_key},
+        "metadata": {
+            "generated_by": question.generated_by,
+            "timestamp": question.timestamp,
+            "topic": question.topic,
+            "request_key": question.request_key,
+        },
     }
     if scores and judgement is not None:
         record["scores"] = {
@@ -82,8 +93,17 @@ def _answer_record(example: Example) -> dict[str, Any]:
     record: dict[str, Any] = {"question_id": example.question.question_id, "answer": example.answer}
     if example.reasoning is not None:
         reasoning = example.reasoning
-        record["reasoning"] = {"draft": reasoning.draft, "critique": reasoning.critique, "revised": reasoning.revised}
-    return {**record, "generated_by": example.answered_by, "verification": example.verification, "timestamp": example.timestamp}
+        record["reasoning"] = {
+            "draft": reasoning.draft,
+            "critique": reasoning.critique,
+            "revised": reasoning.revised,
+        }
+    return {
+        **record,
+        "generated_by": example.answered_by,
+        "verification": example.verification,
+        "timestamp": example.timestamp,
+    }
 
 
 _TEXT = pa.string()
@@ -100,7 +120,14 @@ _SCHEMA = pa.schema(
                     ("judge_mean", pa.float64()),
                     *(
                         (name, _TEXT)
-                        for name in ("verification", "topic", "question_request_key", "judge_request_key", "answer_request_key", "timestamp")
+                        for name in (
+                            "verification",
+                            "topic",
+                            "question_request_key",
+                            "judge_request_key",
+                            "answer_request_key",
+                            "timestamp",
+                        )
                     ),
                 ]
             ),

@@ -10,7 +10,7 @@ from typing import Any
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.grow import utc
 from cogumi.dataset.parse import LEAST_CHARACTERS, MOST_CHARACTERS, clean
-from cogumi.domain import Cell, Difficulty, Question
+from cogumi.domain import DIFFICULTIES, Cell, Difficulty, Question
 from cogumi.domain.cells import domain_key
 from cogumi.errors import InputError
 from cogumi.store.files import Quarantined, read_foreign_jsonl, write_jsonl
@@ -92,7 +92,7 @@ def _question(path: Path, number: int, row: dict[str, Any], read_at: str) -> Que
     if domain is None:
         return bad("unknown-domain")
     difficulty = str(row.get("difficulty", "")).lower()
-    if difficulty not in Difficulty:
+    if difficulty not in DIFFICULTIES:
         return bad("unknown-difficulty")
     cell = Cell(domain, Difficulty(difficulty))
     made_by = str(row.get("model_used") or row.get("generated_by") or path.name)

@@ -40,7 +40,11 @@ class _Sealing:
 
 
 async def grow_shard(
-    run: DatasetRun, shard: Shard, start: Grown | None = None, forbidden: frozenset[str] = frozenset(), more: int = 0
+    run: DatasetRun,
+    shard: Shard,
+    start: Grown | None = None,
+    forbidden: frozenset[str] = frozenset(),
+    more: int = 0,
 ) -> Grown:
     """Questions that passed: at least the shard's rows and `more`, in a fixed order.
 
@@ -53,7 +57,11 @@ async def grow_shard(
     """
     target = shard.rows + more
     grown = start or Grown(shard)
-    seen = {*forbidden, *(fingerprint(q.text) for q in grown.accepted), *(fingerprint(r.text) for r in grown.rejected)}
+    seen = {
+        *forbidden,
+        *(fingerprint(q.text) for q in grown.accepted),
+        *(fingerprint(r.text) for r in grown.rejected),
+    }
     refused: list[str] = []
     while len(grown.accepted) < target and grown.rounds < run.recipe.dataset.max_rounds:
         await _round(run, grown, seen, refused, target)
@@ -103,7 +111,9 @@ async def _judge(run: DatasetRun, shard: Shard, fresh: list[Question], sealing: 
 
     async def ask(system: str, user: str, replica: int) -> Reply | None:
         prompt = Prompt(system, user)
-        return await _ask(run, sealing, "judge", section.teacher, prompt, section.max_tokens, section.temperature, replica)
+        return await _ask(
+            run, sealing, "judge", section.teacher, prompt, section.max_tokens, section.temperature, replica
+        )
 
     return await judge_all(run, shard, fresh, ask)
 
@@ -116,14 +126,23 @@ async def judge_all(run: DatasetRun, shard: Shard, questions: list[Question], as
 
 
 async def _ask(
-    run: DatasetRun, sealing: _Sealing, stage: str, teacher: str, prompt: Prompt, most: int, temperature: float | None, replica: int
+    run: DatasetRun,
+    sealing: _Sealing,
+    stage: str,
+    teacher: str,
+    prompt: Prompt,
+    most: int,
+    temperature: float | None,
+    replica: int,
 ) -> Reply | None:
     """One call of a round; in a sealed round a call that failed then stays failed now."""
     hired = run.staff.teachers[teacher]
     key = request_key(hired.provider, Request(hired.model, prompt.system, prompt.user, most, temperature, replica))
     if sealing.skips(key):
         return None
-    reply = await run.ask(stage, teacher, prompt.system, prompt.user, max_tokens=most, temperature=temperature, replica=replica)
+    reply = await run.ask(
+        stage, teacher, prompt.system, prompt.user, max_tokens=most, temperature=temperature, replica=replica
+    )
     sealing.seen[key] = reply is not None
     return reply
 

@@ -20,7 +20,9 @@ class Hidden:
 
 
 def hidden_questions(cell: Cell, count: int, rng: Random) -> list[Hidden]:
-    """`count` hidden questions for a cell, good and bad by turns from a random start; none for domains without families."""
+    """`count` hidden questions for a cell, good and bad by turns from a random start; none for domains without
+    families.
+    """
     families = by_domain(cell.domain)
     if not families:
         return []

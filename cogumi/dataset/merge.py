@@ -29,7 +29,14 @@ def check_merged(examples: list[Example], expected: dict[str, int]) -> dict[str,
 
 def _whole(example: Example) -> bool:
     question = example.question
-    fields = (question.question_id, question.text, question.generated_by, example.answer, example.answered_by, example.timestamp)
+    fields = (
+        question.question_id,
+        question.text,
+        question.generated_by,
+        example.answer,
+        example.answered_by,
+        example.timestamp,
+    )
     hard = question.cell.difficulty is Difficulty.HARD
     return all(fields) and question.judgement is not None and (example.reasoning is not None) == hard
 

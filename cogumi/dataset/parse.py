@@ -1,4 +1,5 @@
-"""From a model's reply to rows: fences, prose, trailing commas, single quotes, raw backslashes, cut-off arrays and more.
+"""From a model's reply to rows: fences, prose, trailing commas, single quotes, raw backslashes, cut-off arrays and
+more.
 
 Sound JSON takes the fast way. Anything else goes through a tolerant reader that keeps every complete object it
 finds; what is left over becomes Rejected(reason), is counted, and its raw reply stays in the ledger.
@@ -22,7 +23,9 @@ _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*])\s+(.+?)\s*$", re.MULTILINE)
 _SCORES = ("clarity", "relevance", "difficulty", "quality")
 _SCORE = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:/\s*10)?\s*")
 # Escapes that JSON reads as control characters where a model meant LaTeX: "\frac" becomes a form feed and "rac".
-_LATEX = re.compile(r"\x0c(?=rac|orall|lat)|\x08(?=eta|inom|ar\b|oldsymbol|ig)|\t(?=imes|heta|ext|an\b|au\b|o\b|riangle|frac)|\r(?=ho\b|ight)|\n(?=eq\b|abla|eg\b|u\b|ot\b)")
+_LATEX = re.compile(
+    r"\x0c(?=rac|orall|lat)|\x08(?=eta|inom|ar\b|oldsymbol|ig)|\t(?=imes|heta|ext|an\b|au\b|o\b|riangle|frac)|\r(?=ho\b|ight)|\n(?=eq\b|abla|eg\b|u\b|ot\b)"
+)
 _LATEX_LETTER = {"\x0c": "\\f", "\x08": "\\b", "\t": "\\t", "\r": "\\r", "\n": "\\n"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\ufeff]")
 
@@ -54,7 +57,11 @@ def parse_scores(reply: str) -> dict[int, dict[str, float]]:
         if not isinstance(row, dict):
             continue
         number, scores = _score(row.get("id")), {name: _score(row.get(name)) for name in _SCORES}
-        if number is None or number != int(number) or any(value is None or not 0 <= value <= 10 for value in scores.values()):
+        if (
+            number is None
+            or number != int(number)
+            or any(value is None or not 0 <= value <= 10 for value in scores.values())
+        ):
             continue
         found.setdefault(int(number), {name: value for name, value in scores.items() if value is not None})
     return found
@@ -73,7 +80,9 @@ def _rows(reply: str) -> list[Any]:
         rows = _inner_list(orjson.loads(reply))
     except orjson.JSONDecodeError:
         return objects_in(reply)
-    doubled = reply.count('"question":') > len(rows)  # orjson keeps the last of doubled keys, the reader below the first
+    doubled = reply.count('"question":') > len(
+        rows
+    )  # orjson keeps the last of doubled keys, the reader below the first
     return objects_in(reply) if doubled else rows
 
 

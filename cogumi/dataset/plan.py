@@ -112,7 +112,8 @@ class Plan:
         """Shards without questions yet, else those that lost some."""
         if not self.grown:
             return [
-                GrowOrder(shard, 0, given=self.given[shard.name] if self.given is not None else None) for shard in self.shards
+                GrowOrder(shard, 0, given=self.given[shard.name] if self.given is not None else None)
+                for shard in self.shards
             ]
         settled = self.settled()
         marks = frozenset(settled.marks | self.failed)
@@ -161,7 +162,11 @@ class Plan:
         """The finished rows, numbered, in the order of cells."""
         grown = [self.grown[shard.name] for shard in self.shards]
         numbered = number_questions(self.settled(), grown)
-        return [replace(self.answers[fingerprint(q.text)], question=q) for shard in self.shards for q in numbered[shard.name]]
+        return [
+            replace(self.answers[fingerprint(q.text)], question=q)
+            for shard in self.shards
+            for q in numbered[shard.name]
+        ]
 
     def expected(self) -> dict[str, int]:
         """Rows by cell: what the recipe asks for, or for given questions what was left of them."""

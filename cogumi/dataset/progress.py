@@ -1,4 +1,7 @@
-"""Progress: what is done and what is left, by step, for whoever shows it (terminal, dashboard). Counting costs nothing."""
+"""Progress: what is done and what is left, by step, for whoever shows it (terminal, dashboard).
+
+Counting costs nothing.
+"""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ def question_prompt(cell: Cell, count: int, topic: str, angle: str, variation: i
 def judge_prompt(questions: list[tuple[str, Cell]]) -> Prompt:
     """Asks for four scores for each question, numbered from 1."""
     blocks = [
-        f'<question id="{number}" domain="{DOMAINS[cell.domain]}" difficulty="{cell.difficulty}">\n{_fence(text)}\n</question>'
+        f'<question id="{number}" domain="{DOMAINS[cell.domain]}" difficulty="{cell.difficulty}">\n'
+        f"{_fence(text)}\n</question>"
         for number, (text, cell) in enumerate(questions, 1)
     ]
     return Prompt(_read("judge_system"), _fill("judge_user", {"questions": "\n\n".join(blocks)}))

@@ -1,4 +1,6 @@
-"""DatasetRequest: what a run of the dataset stage is started with, from the command line, a notebook or the Prefect UI."""
+"""DatasetRequest: what a run of the dataset stage is started with, from the command line, a notebook or the
+Prefect UI.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ class DatasetRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$", description="name of the run; its folder lies under root")
+    run: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$",
+        description="name of the run; its folder lies under root",
+    )
     recipe: str = Field("tiny", description="a preset, or a path to a YAML file")
     overrides: list[str] = Field(default_factory=list, description="changes to the recipe, KEY=VALUE")
     questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) in place of stage 1")
@@ -30,7 +35,9 @@ class DatasetRequest(BaseModel):
                 load_recipe("tiny", [f"purpose={override.partition('=')[2] or 'x'}"])
             except InputError as error:
                 if error.code == "secret-in-recipe":
-                    raise ValueError("an override looks like an API key; name an environment variable instead") from None
+                    raise ValueError(
+                        "an override looks like an API key; name an environment variable instead"
+                    ) from None
         return overrides
 
     def load(self) -> Recipe:

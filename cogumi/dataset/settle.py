@@ -1,4 +1,5 @@
-"""Settle: from the shards' questions to exactly N a cell, without a duplicate anywhere; and which shards must grow more.
+"""Settle: from the shards' questions to exactly N a cell, without a duplicate anywhere; and which shards must grow
+more.
 
 Cells are filled in a fixed order, so the outcome depends on the shards' results only. A question that stands in two
 shards stays in the first; the other shard takes its next spare, or is asked for more.

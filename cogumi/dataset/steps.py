@@ -1,4 +1,6 @@
-"""The steps of the dataset stage, each a plain function of the run; Prefect tasks wrap these, and so does `generate`."""
+"""The steps of the dataset stage, each a plain function of the run; Prefect tasks wrap these, and so does
+`generate`.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,12 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
     ledger = Ledger.open(folder.ledger_url, folder.name)
     try:
         async with open_staff(recipe, ledger, folder.path) as staff:
-            log.info("run %s %s: %d replies in the ledger", folder.name, "resumed" if folder.resumed else "started", ledger.replies)
+            log.info(
+                "run %s %s: %d replies in the ledger",
+                folder.name,
+                "resumed" if folder.resumed else "started",
+                ledger.replies,
+            )
             try:
                 run = DatasetRun(recipe, folder, staff, Progress(), log)
                 if watch := WATCHER.get():
@@ -115,7 +122,9 @@ async def read_answered(run: DatasetRun, orders: list[AnswerOrder], pointers: li
     """As `read_grown`, for answers."""
     results = []
     for order, pointer in zip(orders, pointers, strict=True):
-        answered = load_answered(run.folder.shards, pointer) or load_answered(run.folder.shards, await answer(run, order))
+        answered = load_answered(run.folder.shards, pointer) or load_answered(
+            run.folder.shards, await answer(run, order)
+        )
         assert answered is not None, order.name
         results.append(answered)
     return results
@@ -152,8 +161,13 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
     return figures
 
 
-def stage_figures(run: DatasetRun, plan: Plan, given: Given | None, cells: dict[str, int], seconds: float) -> dict[str, Any]:
-    """What report.json says about the stage. Money and retries come from the ledger, so they span every session of the run."""
+def stage_figures(
+    run: DatasetRun, plan: Plan, given: Given | None, cells: dict[str, int], seconds: float
+) -> dict[str, Any]:
+    """What report.json says about the stage.
+
+    Money and retries come from the ledger, so they span every session of the run.
+    """
     shards = [plan.grown[shard.name] for shard in plan.shards]
     rejected = Counter(row.reason for grown in shards for row in grown.rejected)
     rejected += Counter(row.reason for answered in plan.answered for row in answered.rejected)
@@ -168,10 +182,13 @@ def stage_figures(run: DatasetRun, plan: Plan, given: Given | None, cells: dict[
         "rows": sum(cells.values()),
         "cells": cells,
         "asked": sum(g.asked for g in shards) + (given.rows if given else 0),
-        "judged": sum(len(g.accepted) for g in shards) + sum(n for reason, n in rejected.items() if reason.startswith("judge/")),
+        "judged": sum(len(g.accepted) for g in shards)
+        + sum(n for reason, n in rejected.items() if reason.startswith("judge/")),
         "accepted": sum(len(g.accepted) for g in shards),
         "rejected": dict(sorted(rejected.items())),
-        "duplicates": sum(g.duplicates for g in shards) + plan.settled().duplicates + (given.duplicates if given else 0),
+        "duplicates": sum(g.duplicates for g in shards)
+        + plan.settled().duplicates
+        + (given.duplicates if given else 0),
         "answers_asked_again": dict(sorted(asked_again.items())),
         "calls": sum(row["attempts"] for row in calls),
         "calls_by_stage": {row["stage"]: row["attempts"] for row in calls},
@@ -194,7 +211,13 @@ async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:
 
     async def ask(system: str, user: str, replica: int) -> Reply | None:
         reply = await run.ask(
-            "judge", section.teacher, system, user, max_tokens=section.max_tokens, temperature=section.temperature, replica=replica
+            "judge",
+            section.teacher,
+            system,
+            user,
+            max_tokens=section.max_tokens,
+            temperature=section.temperature,
+            replica=replica,
         )
         run.progress.add("questions", 0, 0)
         return reply

@@ -1,4 +1,6 @@
-"""The tags of a hard answer: draft, critique, revised and answer, despite case, nesting, tags in code and missing closers."""
+"""The tags of a hard answer: draft, critique, revised and answer, despite case, nesting, tags in code and missing
+closers.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ _THINKING = re.compile(r"<\s*thinking\s*>", re.IGNORECASE)
 _END_THINKING = re.compile(r"<\s*/\s*thinking\s*>", re.IGNORECASE)
 _ANSWER = re.compile(r"<\s*answer\s*>", re.IGNORECASE)
 _END_ANSWER = re.compile(r"<\s*/\s*answer\s*>", re.IGNORECASE)
-_SECTION = re.compile(r"^[ \t]*[*#_]*[ \t]*(?:\[\s*(DRAFT|CRITIQUE|REVISED)\s*\]|<\s*(draft|critique|revised)\s*>)[ \t]*[*_]*[ \t]*:?", re.IGNORECASE | re.MULTILINE)
+_SECTION = re.compile(
+    r"^[ \t]*[*#_]*[ \t]*(?:\[\s*(DRAFT|CRITIQUE|REVISED)\s*\]|<\s*(draft|critique|revised)\s*>)[ \t]*[*_]*[ \t]*:?",
+    re.IGNORECASE | re.MULTILINE,
+)
 _CLOSER = re.compile(r"<\s*/\s*(?:draft|critique|revised)\s*>", re.IGNORECASE)
 
 

@@ -104,7 +104,7 @@ class _Reader:
 
     def _array(self, depth: int) -> list[Any]:
         self.at += 1
-        values = []
+        values: list[Any] = []
         while True:
             self._skip(" \t\r\n,")
             if self._peek() == "]":
@@ -171,4 +171,22 @@ class _Reader:
             self.at += 1
 
 
-_COMMANDS = ("frac", "forall", "flat", "beta", "binom", "bar", "big", "boldsymbol", "rho", "right", "times", "theta", "text", "tan", "tau", "triangle", "tfrac")
+_COMMANDS = (
+    "frac",
+    "forall",
+    "flat",
+    "beta",
+    "binom",
+    "bar",
+    "big",
+    "boldsymbol",
+    "rho",
+    "right",
+    "times",
+    "theta",
+    "text",
+    "tan",
+    "tau",
+    "triangle",
+    "tfrac",
+)

@@ -4,4 +4,14 @@ from cogumi.domain.cells import DIFFICULTIES, DOMAINS, Cell, Difficulty
 from cogumi.domain.example import Example, Reasoning
 from cogumi.domain.question import Judgement, Question, Rejected
 
-__all__ = ["DIFFICULTIES", "DOMAINS", "Cell", "Difficulty", "Example", "Judgement", "Question", "Reasoning", "Rejected"]
+__all__ = [
+    "DIFFICULTIES",
+    "DOMAINS",
+    "Cell",
+    "Difficulty",
+    "Example",
+    "Judgement",
+    "Question",
+    "Reasoning",
+    "Rejected",
+]

@@ -49,6 +49,8 @@ class Cell:
 
 
 def domain_key(name: str) -> str | None:
-    """The key of a domain however it is written ("Common Sense", "common-sense"), or None where there is no such domain."""
+    """The key of a domain however it is written ("Common Sense", "common-sense"), or None where there is no such
+    domain.
+    """
     key = name.strip().lower().replace(" ", "_").replace("-", "_")
     return key if key in DOMAINS else None

@@ -8,7 +8,10 @@ from typing import Any, Literal
 from cogumi.domain.question import Question
 
 Verification = Literal["passed", "unverified", "no-verifier"]
-"""`unverified`: a verifier exists but could not run (no sandbox). `no-verifier`: nothing can check this row by machine."""
+"""`unverified`: a verifier exists but could not run (no sandbox).
+
+`no-verifier`: nothing can check this row by machine.
+"""
 
 
 @dataclass(frozen=True, slots=True)

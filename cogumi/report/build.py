@@ -1,6 +1,7 @@
-"""Build a run's report from what lies in its folder: run.json, receipts, exports and ledger. Nothing is asked of a run in memory.
+"""Build a run's report from what lies in its folder: run.json, receipts, exports and ledger. Nothing is asked of a
+run in memory.
 
-    write_report(Path("runs/demo"))     # report.json and report.html
+write_report(Path("runs/demo"))     # report.json and report.html
 """
 
 from __future__ import annotations
@@ -62,8 +63,12 @@ def samples(folder: Path, report: dict[str, Any], ledger: Ledger) -> dict[str, l
         return {"random": [], "worst": []}
     random_rows = Random(0).sample(rows, min(SAMPLE_ROWS, len(rows)))
     worst = sorted(rows, key=lambda row: row["metadata"]["judge_mean"])[:SAMPLE_ROWS]
-    attempts = _attempts(ledger, {row["metadata"][f"{part}_request_key"] for row in random_rows + worst for part in _PARTS})
-    return {name: [_shown(row, attempts) for row in chosen] for name, chosen in (("random", random_rows), ("worst", worst))}
+    attempts = _attempts(
+        ledger, {row["metadata"][f"{part}_request_key"] for row in random_rows + worst for part in _PARTS}
+    )
+    return {
+        name: [_shown(row, attempts) for row in chosen] for name, chosen in (("random", random_rows), ("worst", worst))
+    }
 
 
 def lengths(folder: Path, report: dict[str, Any]) -> dict[str, list[int]]:
@@ -96,7 +101,9 @@ def _shown(row: dict[str, Any], attempts: dict[str, dict[str, Any]]) -> dict[str
     provenance = []
     for part in _PARTS:
         key = row["metadata"][f"{part}_request_key"]
-        entry = attempts.get(key or "", {"model": row["metadata"].get(f"{part}_model", ""), "attempts": [], "cost_usd": 0.0})
+        entry = attempts.get(
+            key or "", {"model": row["metadata"].get(f"{part}_model", ""), "attempts": [], "cost_usd": 0.0}
+        )
         provenance.append({"part": part, "key": key or "given", **entry})
     reasoning = row["reasoning"] or {}
     return {
@@ -114,7 +121,18 @@ def _shown(row: dict[str, Any], attempts: dict[str, dict[str, Any]]) -> dict[str
 def _money(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
-            **{name: row[name] for name in ("stage", "provider", "model", "attempts", "prompt_tokens", "cached_tokens", "completion_tokens")},
+            **{
+                name: row[name]
+                for name in (
+                    "stage",
+                    "provider",
+                    "model",
+                    "attempts",
+                    "prompt_tokens",
+                    "cached_tokens",
+                    "completion_tokens",
+                )
+            },
             "cost_usd": row["cost_nanousd"] / 1e9,
             "at_risk_usd": row["at_risk_nanousd"] / 1e9,
         }

@@ -15,7 +15,13 @@ _HIDDEN = re.compile(r"[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b\x0c
 def render(report: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lengths: dict[str, list[int]]) -> str:
     """The page as text."""
     stage = report["stages"]["generate_dataset"]
-    environment = Environment(loader=PackageLoader("cogumi.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("cogumi.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["plain"] = visible
     page = environment.get_template("report.html.j2").render(
         report=report,
@@ -33,8 +39,13 @@ def verdict(stage: dict[str, Any]) -> str:
     """One line: what came out, and whether it can be believed."""
     if stage["status"] != "completed":
         return f"Not complete: {stage['calls']:,} calls so far. Run the same command to go on."
-    accuracy = "" if stage["judge_accuracy"] is None else f", judge right on {stage['judge_accuracy']:.1%} of {stage['judge_hidden']:,} hidden questions"
-    return f"{stage['rows']:,} rows, every cell exactly as asked{accuracy}, ${stage['cost_usd']:.4f} (+ ${stage['at_risk_usd']:.4f} at risk)"
+    accuracy = (
+        ""
+        if stage["judge_accuracy"] is None
+        else f", judge right on {stage['judge_accuracy']:.1%} of {stage['judge_hidden']:,} hidden questions"
+    )
+    money = f"${stage['cost_usd']:.4f} (+ ${stage['at_risk_usd']:.4f} at risk)"
+    return f"{stage['rows']:,} rows, every cell exactly as asked{accuracy}, {money}"
 
 
 def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
@@ -49,9 +60,17 @@ def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
     spare = stage["accepted"] - stage["rows"]
     return [
         ("asked", stage["asked"], {}),
-        ("parsed and new", stage["judged"], {**reasons("parse/"), **reasons("quarantine/"), "duplicate": stage["duplicates"]}),
+        (
+            "parsed and new",
+            stage["judged"],
+            {**reasons("parse/"), **reasons("quarantine/"), "duplicate": stage["duplicates"]},
+        ),
         ("passed the judge", stage["accepted"], reasons("judge/")),
-        ("answered and chosen", stage["rows"], {**reasons("answer/"), "spare or replaced": max(0, spare - sum(reasons("answer/").values()))}),
+        (
+            "answered and chosen",
+            stage["rows"],
+            {**reasons("answer/"), "spare or replaced": max(0, spare - sum(reasons("answer/").values()))},
+        ),
     ]
 
 

@@ -1,4 +1,7 @@
-"""Two small plots as inline SVG: stacked bars by domain, and a histogram on a logarithmic axis. No script, no library."""
+"""Two small plots as inline SVG: stacked bars by domain, and a histogram on a logarithmic axis.
+
+No script, no library.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ def domain_bars(cells: dict[str, int]) -> Markup:
         top, scale = place * _ROW, (_WIDTH - 240) / most
         parts.append(_text(128, top + 16, domain.replace("_", " "), "end"))
         parts.append(f'<rect class="easy" x="136" y="{top + 4}" width="{easy * scale:.1f}" height="15"/>')
-        parts.append(f'<rect class="hard" x="{136 + easy * scale:.1f}" y="{top + 4}" width="{hard * scale:.1f}" height="15"/>')
+        parts.append(
+            f'<rect class="hard" x="{136 + easy * scale:.1f}" y="{top + 4}" width="{hard * scale:.1f}" height="15"/>'
+        )
         parts.append(_text(142 + (easy + hard) * scale, top + 16, f"{easy:,} + {hard:,}", "start"))
     return _svg("Rows by domain, easy and hard", len(domains) * _ROW + 6, parts)
 
@@ -32,7 +37,9 @@ def length_histogram(values: dict[str, list[int]]) -> Markup:
         return Markup("")
     low, high = int(log10(min(everything)) * 10), int(log10(max(everything)) * 10) + 1
     bins = range(low, high)
-    counts = {name: [sum(int(log10(max(v, 1)) * 10) == b for v in column) for b in bins] for name, column in values.items()}
+    counts = {
+        name: [sum(int(log10(max(v, 1)) * 10) == b for v in column) for b in bins] for name, column in values.items()
+    }
     most = max(max(column) for column in counts.values()) or 1
     height, left = 150, 50
     step = (_WIDTH - left - 20) / len(bins)
@@ -41,9 +48,8 @@ def length_histogram(values: dict[str, list[int]]) -> Markup:
         for offset, (name, column) in enumerate(counts.items()):
             tall = column[place] / most * (height - 10)
             kind = "easy" if name == "question" else "hard"
-            parts.append(
-                f'<rect class="{kind}" x="{left + place * step + offset * step / 2:.1f}" y="{height - tall:.1f}" width="{step / 2 - 1:.1f}" height="{tall:.1f}"/>'
-            )
+            where = f'x="{left + (place + offset / 2) * step:.1f}" y="{height - tall:.1f}"'
+            parts.append(f'<rect class="{kind}" {where} width="{step / 2 - 1:.1f}" height="{tall:.1f}"/>')
         if b % 5 == 0:
             parts.append(_text(left + place * step, height + 16, f"{10 ** (b / 10):,.0f}", "middle"))
     parts.append(_text(_WIDTH - 20, height + 32, "characters (log scale)", "end"))

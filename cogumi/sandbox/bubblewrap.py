@@ -26,7 +26,8 @@ _MEMORY_BYTES = 512 << 20
 _LIMITS = (
     "import resource as r, sys; "
     "r.setrlimit(r.RLIMIT_AS, ({memory}, {memory})); r.setrlimit(r.RLIMIT_CPU, ({cpu}, {cpu})); "
-    "r.setrlimit(r.RLIMIT_FSIZE, (1 << 20, 1 << 20)); r.setrlimit(r.RLIMIT_CORE, (0, 0)); r.setrlimit(r.RLIMIT_NOFILE, (32, 32)); "
+    "r.setrlimit(r.RLIMIT_FSIZE, (1 << 20, 1 << 20)); r.setrlimit(r.RLIMIT_CORE, (0, 0)); "
+    "r.setrlimit(r.RLIMIT_NOFILE, (32, 32)); "
     "exec(compile(sys.stdin.read(), 'program', 'exec'), {{'__name__': '__main__'}})"
 )
 _PROOF = """
@@ -91,7 +92,17 @@ def _run(program: str, timeout_s: float) -> SandboxResult:
     with tempfile.TemporaryFile() as rules, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         rules.write(seccomp)
         rules.seek(0)
-        command = [*_bwrap(), "--seccomp", str(rules.fileno()), "--", str(Path(sys.executable).resolve()), "-I", "-S", "-c", _limits(timeout_s)]
+        command = [
+            *_bwrap(),
+            "--seccomp",
+            str(rules.fileno()),
+            "--",
+            str(Path(sys.executable).resolve()),
+            "-I",
+            "-S",
+            "-c",
+            _limits(timeout_s),
+        ]
         child = subprocess.Popen(  # nosec B603: fixed command
             command, stdin=subprocess.PIPE, stdout=out, stderr=err, pass_fds=(rules.fileno(),), env={}
         )
@@ -119,7 +130,17 @@ def _start_of(file: object) -> str:
 @lru_cache(maxsize=1)
 def _bwrap() -> list[str]:
     """The namespaces and the few read-only folders a Python needs."""
-    arguments = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"]
+    arguments = [
+        "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+        "--clearenv",
+        "--hostname",
+        "sandbox",
+    ]
     for folder in _python_folders():
         arguments += ["--ro-bind", folder, folder]
     for name in ("lib", "lib64", "bin"):
@@ -128,9 +149,26 @@ def _bwrap() -> list[str]:
             arguments += ["--symlink", str(path.readlink()), f"/{name}"]
         elif path.is_dir():
             arguments += ["--ro-bind", str(path), str(path)]
-    return [*arguments, "--size", str(16 << 20), "--tmpfs", "/tmp", "--dir", "/work", "--chdir", "/tmp", "--uid", "65534", "--gid", "65534"]  # nosec B108: inside the sandbox
+    return [
+        *arguments,
+        "--size",
+        str(16 << 20),
+        "--tmpfs",
+        "/tmp",
+        "--dir",
+        "/work",
+        "--chdir",
+        "/tmp",
+        "--uid",
+        "65534",
+        "--gid",
+        "65534",
+    ]  # nosec B108: inside the sandbox
 
 
 def _python_folders() -> list[str]:
-    """/usr and the base interpreter's own folder. The virtual environment is left out, and with it every installed package."""
+    """/usr and the base interpreter's own folder.
+
+    The virtual environment is left out, and with it every installed package.
+    """
     return ["/usr"] if sys.base_prefix.startswith("/usr") else ["/usr", sys.base_prefix]

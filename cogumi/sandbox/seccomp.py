@@ -15,7 +15,29 @@ _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _REFUSED = {
     # clone fork vfork clone3 | socket connect bind | ptrace process_vm_readv | mount umount pivot_root unshare setns |
     # add_key request_key keyctl | bpf io_uring_setup userfaultfd perf_event_open
-    "x86_64": (56, 57, 58, 435, 41, 42, 49, 101, 310, 165, 166, 155, 272, 308, 248, 249, 250, 321, 425, 323, 298),
+    "x86_64": (
+        56,
+        57,
+        58,
+        435,
+        41,
+        42,
+        49,
+        101,
+        310,
+        165,
+        166,
+        155,
+        272,
+        308,
+        248,
+        249,
+        250,
+        321,
+        425,
+        323,
+        298,
+    ),
     "aarch64": (220, 435, 198, 203, 200, 117, 270, 40, 39, 41, 97, 268, 217, 218, 219, 280, 425, 282, 241),
 }
 

@@ -1,8 +1,8 @@
 """Artifacts: immutable folders with a receipt. Published by one rename, so that each is whole or absent (contract C5).
 
-    with new_artifact(folder / "dataset", "generate_dataset", inputs_hash) as draft:
-        write_jsonl(draft.path / "rows.jsonl", rows)
-        draft.metrics["rows"] = 800
+with new_artifact(folder / "dataset", "generate_dataset", inputs_hash) as draft:
+    write_jsonl(draft.path / "rows.jsonl", rows)
+    draft.metrics["rows"] = 800
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Draft:
 
 
 @contextmanager
-def new_artifact(place: Path, stage: str, inputs_hash: str, recipe_section: dict[str, Any], seed: int) -> Iterator[Draft]:
+def new_artifact(
+    place: Path, stage: str, inputs_hash: str, recipe_section: dict[str, Any], seed: int
+) -> Iterator[Draft]:
     """Make an artifact at `place`; on leaving without an error it is complete there, with its receipt.
 
     An artifact that already stands there is replaced by the new one, in two renames. Raises StorageError.

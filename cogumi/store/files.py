@@ -41,7 +41,10 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> str:
 
 def write_json(path: Path, value: Any) -> str:
     """Indented JSON with sorted keys, written atomically; returns the sha256."""
-    return write_atomic(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+    return write_atomic(
+        path,
+        orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE),
+    )
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -65,7 +68,9 @@ class Quarantined:
 
 
 def read_foreign_jsonl(path: Path, most_bytes: int = 1 << 20) -> Iterator[tuple[int, dict[str, Any]] | Quarantined]:
-    """Rows of a file somebody else wrote, with line numbers; what cannot be read comes as Quarantined, nothing is skipped in silence."""
+    """Rows of a file somebody else wrote, with line numbers; what cannot be read comes as Quarantined, nothing is
+    skipped in silence.
+    """
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):

@@ -45,7 +45,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is known after it. `at_risk_nanousd` stays above 0 where the provider may have billed without our knowing."""
+    """What is known after it.
+
+    `at_risk_nanousd` stays above 0 where the provider may have billed without our knowing.
+    """
 
     request_key: str
     attempt: int
@@ -95,7 +98,9 @@ class Ledger:
             with engine.begin() as connection:
                 in_flight = and_(ATTEMPTS.c.run == run, ATTEMPTS.c.state == "intent")
                 left = update(ATTEMPTS).where(in_flight)
-                connection.execute(left.values(state="unknown", error_code="crashed-in-flight", finished_at=time.time()))
+                connection.execute(
+                    left.values(state="unknown", error_code="crashed-in-flight", finished_at=time.time())
+                )
             return Ledger(engine, run)
         except DBAPIError as error:
             raise translate(error) from error
@@ -161,7 +166,9 @@ class Ledger:
     def totals(self) -> Totals:
         """Counts and money of the whole run."""
         state, cost, risk = ATTEMPTS.c.state, ATTEMPTS.c.cost_nanousd, ATTEMPTS.c.at_risk_nanousd
-        counts = [func.coalesce(func.sum(case((state == name, 1), else_=0)), 0) for name in ("received", "failed", "unknown")]
+        counts = [
+            func.coalesce(func.sum(case((state == name, 1), else_=0)), 0) for name in ("received", "failed", "unknown")
+        ]
         sums = [func.coalesce(func.sum(cost), 0), func.coalesce(func.sum(risk), 0)]
         with self.engine.connect() as connection:
             row = connection.execute(select(*counts, *sums).where(ATTEMPTS.c.run == self.run)).one()
@@ -172,15 +179,31 @@ class Ledger:
         by = [ATTEMPTS.c[name] for name in groups]
         sums = [
             func.sum(ATTEMPTS.c[name]).label(name)
-            for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost_nanousd", "at_risk_nanousd", "waited_s")
+            for name in (
+                "prompt_tokens",
+                "cached_tokens",
+                "completion_tokens",
+                "cost_nanousd",
+                "at_risk_nanousd",
+                "waited_s",
+            )
         ]
-        query = select(*by, func.count().label("attempts"), *sums).where(ATTEMPTS.c.run == self.run).group_by(*by).order_by(*by)
+        query = (
+            select(*by, func.count().label("attempts"), *sums)
+            .where(ATTEMPTS.c.run == self.run)
+            .group_by(*by)
+            .order_by(*by)
+        )
         with self.engine.connect() as connection:
             return [{str(k): _plain(v) for k, v in row._mapping.items()} for row in connection.execute(query)]
 
     def rows(self, *columns: str) -> Iterator[dict[str, Any]]:
         """Every attempt in the order sent, with the columns asked for."""
-        query = select(*(ATTEMPTS.c[name] for name in columns)).where(ATTEMPTS.c.run == self.run).order_by(ATTEMPTS.c.sent_at)
+        query = (
+            select(*(ATTEMPTS.c[name] for name in columns))
+            .where(ATTEMPTS.c.run == self.run)
+            .order_by(ATTEMPTS.c.sent_at)
+        )
         with self.engine.connect() as connection:
             for row in connection.execution_options(yield_per=500).execute(query):
                 yield dict(row._mapping)

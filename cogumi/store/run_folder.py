@@ -1,7 +1,7 @@
 """RunFolder: runs/<name>/ with run.json, the ledger, shards, artifacts and reports. One process at a time.
 
-    with RunFolder.open(Path("runs"), "demo", recipe) as folder:
-        ...
+with RunFolder.open(Path("runs"), "demo", recipe) as folder:
+    ...
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def read_run(path: Path) -> dict[str, Any]:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise StorageError("run-damaged", f"{file}: {error}") from error
     if version > RUN_FORMAT:
-        raise StorageError("run-newer", f"{path.name}: format {version}, this cogumi ({__version__}) knows {RUN_FORMAT}")
+        raise StorageError(
+            "run-newer", f"{path.name}: format {version}, this cogumi ({__version__}) knows {RUN_FORMAT}"
+        )
     return dict(run)
 
 

@@ -11,7 +11,12 @@ from cogumi.teachers.wire_errors import WireError
 from cogumi.teachers.wire_json import count, finish_notes, read_object
 
 API_VERSION = "2026-10-21"
-_FINISH: dict[str, Finish] = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "refusal": "filtered"}
+_FINISH: dict[str, Finish] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "refusal": "filtered",
+}
 
 
 class AnthropicWire:
@@ -59,7 +64,10 @@ def _usage(raw: Any) -> tuple[Usage, list[str]]:
     if not isinstance(raw, dict):
         return Usage(), ["usage-missing"]
     fresh, completion = count(raw.get("input_tokens")), count(raw.get("output_tokens"))
-    read, written = count(raw.get("cache_read_input_tokens", 0)), count(raw.get("cache_creation_input_tokens", 0))
+    read, written = (
+        count(raw.get("cache_read_input_tokens", 0)),
+        count(raw.get("cache_creation_input_tokens", 0)),
+    )
     if fresh is None or completion is None or read is None or written is None:
         return Usage(), ["usage-invalid"]
     return Usage(fresh + read + written, completion, read, written), []

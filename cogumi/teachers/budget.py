@@ -1,4 +1,7 @@
-"""Budget: the hard stop. What is spent, what is at risk and what in-flight calls may cost stay under max_usd (contract C4)."""
+"""Budget: the hard stop.
+
+What is spent, what is at risk and what in-flight calls may cost stay under max_usd (contract C4).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ class Budget:
             held = (self.spent + self.at_risk + self.in_flight) / 1e9
             raise BudgetError(
                 "budget-reached",
-                f"${held:.4f} of ${self.limit / 1e9:.4f} spent, at risk or in flight; the next call may cost ${worst / 1e9:.4f}",
+                f"${held:.4f} of ${self.limit / 1e9:.4f} spent, at risk or in flight; "
+                f"the next call may cost ${worst / 1e9:.4f}",
             )
         self.in_flight += worst
 

@@ -21,7 +21,11 @@ _STORM_SHARE = 0.15
 _STORM_LEAST = 3
 _LIMIT_HEADERS = ("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit", "x-ratelimit-limit")
 _TOKEN_HEADERS = ("x-ratelimit-limit-tokens", "anthropic-ratelimit-tokens-limit")
-_LEFT_HEADERS = ("x-ratelimit-remaining-requests", "anthropic-ratelimit-requests-remaining", "x-ratelimit-remaining")
+_LEFT_HEADERS = (
+    "x-ratelimit-remaining-requests",
+    "anthropic-ratelimit-requests-remaining",
+    "x-ratelimit-remaining",
+)
 _LEFT_TOKEN_HEADERS = ("x-ratelimit-remaining-tokens", "anthropic-ratelimit-tokens-remaining")
 
 
@@ -58,7 +62,9 @@ class Limiter:
             self._next_token += (used - reserved) * 60 / self.tpm
 
     def observe(self, headers: Mapping[str, str]) -> None:
-        """Learn limits from a reply's headers: a stated limit below the configured one, or where none is configured, holds."""
+        """Learn limits from a reply's headers: a stated limit below the configured one, or where none is
+        configured, holds.
+        """
         self._recent_limited.append(False)
         rpm, tpm = _number(headers, _LIMIT_HEADERS), _number(headers, _TOKEN_HEADERS)
         if rpm and (self.rpm is None or rpm < self.rpm):

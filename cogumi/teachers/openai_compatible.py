@@ -29,7 +29,11 @@ class OpenAIWire:
         messages = [{"role": "user", "content": request.user}]
         if request.system:
             messages.insert(0, {"role": "system", "content": request.system})
-        body: dict[str, Any] = {"model": request.model, "messages": messages, self._limit_name: request.max_tokens}
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": messages,
+            self._limit_name: request.max_tokens,
+        }
         if request.temperature is not None:
             body["temperature"] = request.temperature
         return orjson.dumps(body)
@@ -67,4 +71,6 @@ def _usage(raw: Any) -> tuple[Usage, list[str]]:
     details = raw.get("prompt_tokens_details") or {}
     cached = min(count(details.get("cached_tokens", 0)) or 0, prompt) if isinstance(details, dict) else 0
     cost = raw.get("cost")
-    return Usage(prompt, completion, cached, 0, float(cost) if isinstance(cost, int | float) and cost >= 0 else None), []
+    return Usage(
+        prompt, completion, cached, 0, float(cost) if isinstance(cost, int | float) and cost >= 0 else None
+    ), []

@@ -1,7 +1,7 @@
 """Staff: the teachers of a run, built from its recipe, sharing one ledger, one budget and one loopback provider.
 
-    async with open_staff(recipe, ledger) as staff:
-        reply = await staff.ask("judge", system, user, max_tokens=500, temperature=0, stage="judge")
+async with open_staff(recipe, ledger) as staff:
+    reply = await staff.ask("judge", system, user, max_tokens=500, temperature=0, stage="judge")
 """
 
 from __future__ import annotations
@@ -41,7 +41,15 @@ class Staff:
         self.budget = budget
 
     async def ask(
-        self, name: str, system: str, user: str, *, max_tokens: int, temperature: float | None, stage: str, replica: int = 0
+        self,
+        name: str,
+        system: str,
+        user: str,
+        *,
+        max_tokens: int,
+        temperature: float | None,
+        stage: str,
+        replica: int = 0,
     ) -> Reply:
         """One call to a teacher by its name in the recipe. Raises as `LedgeredTeacher.complete` does."""
         teacher = self.teachers[name]

@@ -98,7 +98,9 @@ class LedgeredTeacher:
         if stored is not None:
             self.tally.reused += 1
             body, received_at = stored
-            return replace(self._wire.decode(body, request.model), request_key=key, received_at=received_at, reused=True)
+            return replace(
+                self._wire.decode(body, request.model), request_key=key, received_at=received_at, reused=True
+            )
         if key in self._pending:
             return await asyncio.shield(self._pending[key])
         return await self._buy_once(key, request, stage)

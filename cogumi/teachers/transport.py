@@ -36,7 +36,9 @@ class RawReply:
 class HttpTransport:
     """Keep-alive connections to one provider. `aclose()` when done."""
 
-    def __init__(self, base_url: str, headers: dict[str, str], timeout_s: float, allow_loopback_http: bool = False) -> None:
+    def __init__(
+        self, base_url: str, headers: dict[str, str], timeout_s: float, allow_loopback_http: bool = False
+    ) -> None:
         self.base_url = check_url(base_url, allow_loopback_http)
         self._headers = {"user-agent": _USER_AGENT, "content-type": "application/json", **headers}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -60,14 +62,18 @@ class HttpTransport:
         try:
             async with session.request(method, self.base_url + path, data=body, allow_redirects=False) as response:
                 return RawReply(response.status, response.headers, await _read_capped(response))
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise _translate(error) from error
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=300)
             self._session = aiohttp.ClientSession(
-                connector=connector, headers=self._headers, timeout=self._timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector,
+                headers=self._headers,
+                timeout=self._timeout,
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
@@ -133,7 +139,12 @@ def _translate(error: BaseException) -> WireError:
     if isinstance(error, aiohttp.ClientConnectorError):
         return WireError("host-unknown" if isinstance(error.os_error, socket.gaierror) else "connect-refused", text)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return WireError("reply-encoding" if "content-encoding" in text.lower() or "decompress" in text.lower() else "reply-cut-short", text)
+        return WireError(
+            "reply-encoding"
+            if "content-encoding" in text.lower() or "decompress" in text.lower()
+            else "reply-cut-short",
+            text,
+        )
     if isinstance(error, aiohttp.ClientResponseError):
         return WireError("http-malformed", text)
     return WireError("reset-before-reply", text)
@@ -159,7 +170,11 @@ def _is_loopback(host: str) -> bool:
 
 def _forbidden_address(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(socket.inet_ntoa(socket.inet_aton(host))) if ":" not in host else ipaddress.ip_address(host)
+        address = (
+            ipaddress.ip_address(socket.inet_ntoa(socket.inet_aton(host)))
+            if ":" not in host
+            else ipaddress.ip_address(host)
+        )
     except (ValueError, OSError):
         return host == "metadata.google.internal"
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:

@@ -14,7 +14,11 @@ _ENVELOPE_KEYS = (b'"choices":', b'"usage":', b'"content":', b'"model":')
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body. Raises WireError reply-not-json, reply-garbage, reply-nan, reply-doubled-keys, reply-schema, reply-error-object."""
+    """The JSON object in a body.
+
+    Raises WireError reply-not-json, reply-garbage, reply-nan, reply-doubled-keys, reply-schema, reply-error-
+    object.
+    """
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:

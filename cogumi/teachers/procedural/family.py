@@ -113,7 +113,10 @@ class Family:
 
     @cached_property
     def templates(self) -> dict[Difficulty, tuple[Template, ...]]:
-        return {Difficulty.EASY: tuple(map(Template, self.easy)), Difficulty.HARD: tuple(map(Template, self.hard))}
+        return {
+            Difficulty.EASY: tuple(map(Template, self.easy)),
+            Difficulty.HARD: tuple(map(Template, self.hard)),
+        }
 
     def generate(self, rng: Random, difficulty: Difficulty) -> Task:
         """One question; the same generator state gives the same question."""

@@ -26,7 +26,12 @@ class LocalTransport:
         most = int(asked["max_tokens"]) * 4
         answer = {
             "model": asked["model"],
-            "choices": [{"message": {"role": "assistant", "content": said[:most]}, "finish_reason": "stop" if len(said) <= most else "length"}],
+            "choices": [
+                {
+                    "message": {"role": "assistant", "content": said[:most]},
+                    "finish_reason": "stop" if len(said) <= most else "length",
+                }
+            ],
             "usage": {"prompt_tokens": len(body) // 4, "completion_tokens": min(len(said), most) // 4},
         }
         return RawReply(200, {}, orjson.dumps(answer))

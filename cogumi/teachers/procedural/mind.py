@@ -20,8 +20,13 @@ from cogumi.teachers.procedural.catalogue import by_domain, recognise
 from cogumi.teachers.procedural.defects import DEFECTS, looks_defective, spoil
 from cogumi.teachers.procedural.phrasing import phrase_hard_answer, phrase_list
 
-_ASKED = re.compile(r"^Domain: (?P<domain>.+)\nDifficulty: (?P<difficulty>easy|hard)\b.*?\nCount: (?P<count>\d+)$", re.MULTILINE | re.DOTALL)
-_TO_JUDGE = re.compile(r'<question id="(\d+)" domain="([^"]+)" difficulty="(easy|hard)">\n(.*?)\n</question>', re.DOTALL)
+_ASKED = re.compile(
+    r"^Domain: (?P<domain>.+)\nDifficulty: (?P<difficulty>easy|hard)\b.*?\nCount: (?P<count>\d+)$",
+    re.MULTILINE | re.DOTALL,
+)
+_TO_JUDGE = re.compile(
+    r'<question id="(\d+)" domain="([^"]+)" difficulty="(easy|hard)">\n(.*?)\n</question>', re.DOTALL
+)
 REHEARSAL = "This is a rehearsal: the embedded teacher can only answer questions of its own families."
 
 
@@ -60,7 +65,10 @@ class Mind:
         return phrase_list(rows, rng) if rng.random() < self.untidy_share else orjson.dumps(rows).decode()
 
     def _judge(self, rng: Random, questions: list[tuple[str, str, str, str]]) -> str:
-        rows = [{"id": int(number), **_scores(text, domain, difficulty, rng)} for number, domain, difficulty, text in questions]
+        rows = [
+            {"id": int(number), **_scores(text, domain, difficulty, rng)}
+            for number, domain, difficulty, text in questions
+        ]
         return phrase_list(rows, rng) if rng.random() < self.untidy_share else orjson.dumps(rows).decode()
 
     def _answer(self, rng: Random, question: str, hard: bool) -> str:
@@ -68,13 +76,17 @@ class Mind:
         if task is None:
             if not hard:
                 return REHEARSAL
-            return phrase_hard_answer((REHEARSAL,), "No family recognises the question.", REHEARSAL, REHEARSAL, rng, untidy=False)
+            return phrase_hard_answer(
+                (REHEARSAL,), "No family recognises the question.", REHEARSAL, REHEARSAL, rng, untidy=False
+            )
         solution = task.solution
         answer = task.wrong_answer(rng) if rng.random() < self.wrong_share else solution.answer
         if not hard:
             return answer
         draft = task.wrong_answer(rng) if rng.random() < 0.3 else answer
-        return phrase_hard_answer(solution.steps, solution.check, draft, answer, rng, untidy=rng.random() < self.untidy_share)
+        return phrase_hard_answer(
+            solution.steps, solution.check, draft, answer, rng, untidy=rng.random() < self.untidy_share
+        )
 
 
 def _scores(text: str, domain_name: str, difficulty: str, rng: Random) -> dict[str, int]:

@@ -30,7 +30,9 @@ def phrase_list(rows: list[dict[str, Any]], rng: Random) -> str:
 def phrase_hard_answer(steps: tuple[str, ...], check: str, draft: str, answer: str, rng: Random, untidy: bool) -> str:
     """Draft, critique, revised and answer in the tags of spec section 1.4."""
     work = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
-    verdict = "The draft holds." if draft == answer else f"The draft's result does not hold: {check}. It must be corrected."
+    verdict = (
+        "The draft holds." if draft == answer else f"The draft's result does not hold: {check}. It must be corrected."
+    )
     parts = [
         f"<thinking>\n[DRAFT]\n{work}\nSo: {draft}",
         f"[CRITIQUE]\nTo check: {check}. {verdict}",
@@ -42,9 +44,17 @@ def phrase_hard_answer(steps: tuple[str, ...], check: str, draft: str, answer: s
         return text
     shape = rng.randrange(4)
     if shape == 0:
-        return text.replace("<thinking>", "<Thinking>").replace("</thinking>", "</THINKING>").replace("<answer>", "<ANSWER>")
+        return (
+            text.replace("<thinking>", "<Thinking>")
+            .replace("</thinking>", "</THINKING>")
+            .replace("<answer>", "<ANSWER>")
+        )
     if shape == 1:
         return text.removesuffix("\n</answer>")
     if shape == 2:
-        return text.replace("[DRAFT]", "**[Draft]**").replace("[CRITIQUE]", "[Critique]:").replace("[REVISED]", "[revised]")
+        return (
+            text.replace("[DRAFT]", "**[Draft]**")
+            .replace("[CRITIQUE]", "[Critique]:")
+            .replace("[REVISED]", "[revised]")
+        )
     return text.replace("\n</thinking>", "")

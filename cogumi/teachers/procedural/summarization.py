@@ -41,7 +41,10 @@ def _lines_of(p: Params, pattern: str) -> list[tuple[str, ...]]:
 
 def _sample_sales(rng: Random, hard: bool) -> dict[str, Any]:
     values = rng.sample(range(20, 990), 6 if hard else 4)
-    lines = [f"The shop in {city} sold {value} units." for city, value in zip(rng.sample(_CITIES, len(values)), values, strict=True)]
+    lines = [
+        f"The shop in {city} sold {value} units."
+        for city, value in zip(rng.sample(_CITIES, len(values)), values, strict=True)
+    ]
     return {"lines": tuple(lines), "month": rng.choice(("May", "June", "July", "August"))}
 
 
@@ -50,7 +53,11 @@ def _solve_sales(p: Params, hard: bool) -> Solution:
     total = sum(n for n, _ in rows)
     text = f"All shops together sold {total} units; {rows[0][1]} led with {rows[0][0]}"
     text += f" and {rows[-1][1]} came last with {rows[-1][0]}." if hard else "."
-    return Solution(text, (f"sum of {', '.join(str(n) for n, _ in rows)} = {total}", f"the best is {rows[0][1]}"), "no other figure is needed")
+    return Solution(
+        text,
+        (f"sum of {', '.join(str(n) for n, _ in rows)} = {total}", f"the best is {rows[0][1]}"),
+        "no other figure is needed",
+    )
 
 
 # -- repairs by part
@@ -59,7 +66,11 @@ def _solve_sales(p: Params, hard: bool) -> Solution:
 def _sample_repairs(rng: Random, hard: bool) -> dict[str, Any]:
     parts = rng.sample(_PARTS, 3 if hard else 2)
     counts = rng.sample(range(1, 6), len(parts))
-    lines = [f"Day {rng.randrange(1, 29)}: the {part} was repaired by {rng.choice(_NAMES)}." for part, count in zip(parts, counts, strict=True) for _ in range(count)]
+    lines = [
+        f"Day {rng.randrange(1, 29)}: the {part} was repaired by {rng.choice(_NAMES)}."
+        for part, count in zip(parts, counts, strict=True)
+        for _ in range(count)
+    ]
     rng.shuffle(lines)
     return {"lines": tuple(lines), "plant": rng.choice(_CITIES)}
 
@@ -80,7 +91,10 @@ def _solve_repairs(p: Params, hard: bool) -> Solution:
 def _sample_weather(rng: Random, hard: bool) -> dict[str, Any]:
     days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")[: 7 if hard else 5]
     temperatures = rng.sample(range(1, 38), len(days))
-    return {"lines": tuple(f"{day} reached {t} degrees." for day, t in zip(days, temperatures, strict=True)), "town": rng.choice(_CITIES)}
+    return {
+        "lines": tuple(f"{day} reached {t} degrees." for day, t in zip(days, temperatures, strict=True)),
+        "town": rng.choice(_CITIES),
+    }
 
 
 def _solve_weather(p: Params, hard: bool) -> Solution:
@@ -88,7 +102,9 @@ def _solve_weather(p: Params, hard: bool) -> Solution:
     text = f"It ranged from {rows[0][0]} degrees on {rows[0][1]} to {rows[-1][0]} on {rows[-1][1]}"
     if hard:
         text += f", with a median of {median(t for t, _ in rows)}"
-    return Solution(text + ".", (f"sorted: {', '.join(str(t) for t, _ in rows)}",), "the days belong to their own values")
+    return Solution(
+        text + ".", (f"sorted: {', '.join(str(t) for t, _ in rows)}",), "the days belong to their own values"
+    )
 
 
 # -- meeting notes
@@ -98,7 +114,10 @@ def _sample_meeting(rng: Random, hard: bool) -> dict[str, Any]:
     lines = []
     for _ in range(5 if hard else 3):
         lines.append(f"{rng.choice(_NAMES)} talked about the {rng.choice(_PARTS)} for a while.")
-    decisions = [f"Decision: {who} orders {rng.randrange(3, 400)} {part}s." for who, part in zip(rng.sample(_NAMES, 2), rng.sample(_PARTS, 2), strict=True)]
+    decisions = [
+        f"Decision: {who} orders {rng.randrange(3, 400)} {part}s."
+        for who, part in zip(rng.sample(_NAMES, 2), rng.sample(_PARTS, 2), strict=True)
+    ]
     for decision in decisions[: 2 if hard else 1]:
         lines.insert(rng.randrange(len(lines) + 1), decision)
     return {"lines": tuple(lines), "team": rng.choice(_CITIES)}
@@ -116,7 +135,10 @@ def _solve_meeting(p: Params, hard: bool) -> Solution:
 def _sample_reviews(rng: Random, hard: bool) -> dict[str, Any]:
     words = ("too loud", "hard to clean", "well made", "quick", "heavy")
     most = rng.choice(words)
-    lines = [f"{name} gave {rng.randrange(1, 6)} stars and found it {most if i < 3 else rng.choice(words)}." for i, name in enumerate(rng.sample(_NAMES, 7 if hard else 4))]
+    lines = [
+        f"{name} gave {rng.randrange(1, 6)} stars and found it {most if i < 3 else rng.choice(words)}."
+        for i, name in enumerate(rng.sample(_NAMES, 7 if hard else 4))
+    ]
     rng.shuffle(lines)
     return {"lines": tuple(lines), "item": rng.choice(_PARTS), "model": rng.randrange(100, 999)}
 
@@ -127,7 +149,11 @@ def _solve_reviews(p: Params, hard: bool) -> Solution:
     ranked = sorted(Counter(word for _, word in rows).items(), key=lambda pair: (-pair[1], pair[0]))
     text = f"It got {sum(stars)} stars from {len(rows)} people"
     text += f"; the worst rating was {min(stars)}" if hard else ""
-    return Solution(f"{text}, and most found it {ranked[0][0]}.", (f"stars {stars} add up to {sum(stars)}",), "the most frequent remark is named once")
+    return Solution(
+        f"{text}, and most found it {ranked[0][0]}.",
+        (f"stars {stars} add up to {sum(stars)}",),
+        "the most frequent remark is named once",
+    )
 
 
 def _wrong_number(p: Params, answer: str, rng: Random) -> str:
@@ -141,13 +167,23 @@ def _family(name: str, task: str, sample: Any, solve: Any, easy: str, hard: str)
     """A family whose hard questions ask for more facts; which one it is can be read from its parameters' template."""
 
     def decide(p: Params) -> Solution:
-        return solve(p, "extra" in p)
+        solution: Solution = solve(p, "extra" in p)
+        return solution
 
     def drawn(rng: Random, is_hard: bool) -> dict[str, Any]:
         return {**sample(rng, is_hard), "extra": _EXTRA[name]}
 
-    return Family(name, "summarization", task, (easy + "\n{lines:lines}\n\n" + _ASK,), (hard + "\n{lines:lines}\n\n" + _ASK + " Include {extra:task}.",),
-                  drawn, decide, _checked(decide), _wrong_number)
+    return Family(
+        name,
+        "summarization",
+        task,
+        (easy + "\n{lines:lines}\n\n" + _ASK,),
+        (hard + "\n{lines:lines}\n\n" + _ASK + " Include {extra:task}.",),
+        drawn,
+        decide,
+        _checked(decide),
+        _wrong_number,
+    )
 
 
 _EXTRA = {
@@ -159,14 +195,44 @@ _EXTRA = {
 }
 
 FAMILIES = (
-    _family("sales", "key_points", _sample_sales, _solve_sales,
-            "Sales report for {month:word}; give the total and the best shop with its units.", "Full sales report for {month:word}."),
-    _family("repairs", "condensing", _sample_repairs, _solve_repairs,
-            "Repair log of the plant in {plant:word}; give the number of repairs and the most repaired part with its count.", "Full repair log of the plant in {plant:word}."),
-    _family("weather", "condensing", _sample_weather, _solve_weather,
-            "Weather notes from {town:word}; give the coldest and the warmest day with their values.", "Full weather notes from {town:word}."),
-    _family("meeting", "key_points", _sample_meeting, _solve_meeting,
-            "Minutes of the team in {team:word}; give the decision.", "Full minutes of the team in {team:word}."),
-    _family("reviews", "abstraction", _sample_reviews, _solve_reviews,
-            "Reviews of {item:word} number {model:int}; give the sum of stars, the number of people and the most frequent remark.", "All reviews of {item:word} number {model:int}."),
+    _family(
+        "sales",
+        "key_points",
+        _sample_sales,
+        _solve_sales,
+        "Sales report for {month:word}; give the total and the best shop with its units.",
+        "Full sales report for {month:word}.",
+    ),
+    _family(
+        "repairs",
+        "condensing",
+        _sample_repairs,
+        _solve_repairs,
+        "Repair log of the plant in {plant:word}; give the number of repairs and the most repaired part with its count.",
+        "Full repair log of the plant in {plant:word}.",
+    ),
+    _family(
+        "weather",
+        "condensing",
+        _sample_weather,
+        _solve_weather,
+        "Weather notes from {town:word}; give the coldest and the warmest day with their values.",
+        "Full weather notes from {town:word}.",
+    ),
+    _family(
+        "meeting",
+        "key_points",
+        _sample_meeting,
+        _solve_meeting,
+        "Minutes of the team in {team:word}; give the decision.",
+        "Full minutes of the team in {team:word}.",
+    ),
+    _family(
+        "reviews",
+        "abstraction",
+        _sample_reviews,
+        _solve_reviews,
+        "Reviews of {item:word} number {model:int}; give the sum of stars, the number of people and the most frequent remark.",
+        "All reviews of {item:word} number {model:int}.",
+    ),
 )

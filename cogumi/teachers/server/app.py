@@ -1,6 +1,7 @@
-"""The loopback provider's HTTP application: OpenAI chat and models, Anthropic messages, and pages to look behind the scenes.
+"""The loopback provider's HTTP application: OpenAI chat and models, Anthropic messages, and pages to look behind
+the scenes.
 
-    POST /v1/chat/completions   POST /v1/messages   GET /v1/models   GET /bill   GET /arrivals
+POST /v1/chat/completions   POST /v1/messages   GET /v1/models   GET /bill   GET /arrivals
 """
 
 from __future__ import annotations
@@ -130,7 +131,11 @@ class Provider:
         if wait == 0.0:
             return None
         self.limited.append((monotonic(), wait))
-        headers = {**self._limit_headers(), "x-ratelimit-remaining-requests": "0", "retry-after": f"{wait:.3f}"}
+        headers = {
+            **self._limit_headers(),
+            "x-ratelimit-remaining-requests": "0",
+            "retry-after": f"{wait:.3f}",
+        }
         return _error(429, "rate limit reached", headers)
 
     def _limit_headers(self) -> dict[str, str]:

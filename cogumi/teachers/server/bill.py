@@ -1,4 +1,7 @@
-"""The provider's bill: what it charges, counted by itself. It shares no code with the ledger, so that each can check the other."""
+"""The provider's bill: what it charges, counted by itself.
+
+It shares no code with the ledger, so that each can check the other.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ MODELS = tuple(_RATES)
 
 @dataclass(slots=True)
 class Bill:
-    """Charges, in memory and one line each in a file (time, model, prompt tokens, completion tokens, nano-dollars, request hash, what went wrong)."""
+    """Charges, in memory and one line each in a file (time, model, prompt tokens, completion tokens, nano-dollars,
+    request hash, what went wrong).
+    """
 
     path: Path | None = None
     calls: int = 0

@@ -1,4 +1,6 @@
-"""The provider's own limits: a token bucket that refills by the minute's rate, as OpenAI and Anthropic describe theirs."""
+"""The provider's own limits: a token bucket that refills by the minute's rate, as OpenAI and Anthropic describe
+theirs.
+"""
 
 from __future__ import annotations
 

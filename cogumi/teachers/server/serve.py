@@ -1,7 +1,7 @@
 """Run the loopback provider: in this process (`serve`), or as a child that ends with its parent (`LoopbackProcess`).
 
-    with LoopbackProcess(Behaviour(latency_s=0.05, fault_share=0.02)) as provider:
-        provider.url        # http://127.0.0.1:PORT
+with LoopbackProcess(Behaviour(latency_s=0.05, fault_share=0.02)) as provider:
+    provider.url        # http://127.0.0.1:PORT
 """
 
 from __future__ import annotations
@@ -52,7 +52,12 @@ class LoopbackProcess:
     def start(self) -> LoopbackProcess:
         """Start the child and wait until it listens. Raises StorageError disk-error if it does not."""
         plain = {**dataclasses.asdict(self._behaviour), "port": self._port}
-        command = [sys.executable, "-m", "cogumi.teachers.server.serve", orjson.dumps(plain, default=str).decode()]
+        command = [
+            sys.executable,
+            "-m",
+            "cogumi.teachers.server.serve",
+            orjson.dumps(plain, default=str).decode(),
+        ]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # nosec B603: fixed command
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
@@ -86,7 +91,9 @@ class LoopbackProcess:
     def __enter__(self) -> LoopbackProcess:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 
