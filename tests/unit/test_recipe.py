@@ -1,0 +1,95 @@
+"""Recipes: strict keys, suggestions, overrides, no secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cogumi.errors import InputError
+from cogumi.recipe import load_recipe, preset_folder, preset_names
+
+
+def test_every_preset_loads_and_holds_the_rows_its_name_says() -> None:
+    assert preset_names() == ["demo", "small", "spec-54k", "spec-60k", "tiny"]
+    rows = {name: load_recipe(name).dataset.rows for name in preset_names()}
+    assert rows == {"tiny": 80, "demo": 800, "small": 800, "spec-54k": 53_997, "spec-60k": 60_000}
+
+
+def test_spec_60k_has_the_cells_of_section_1_1() -> None:
+    cells = load_recipe("spec-60k").dataset.cells
+    for domain in ("coding", "math", "tool_use", "reasoning"):
+        assert cells[domain] == {"easy": 4000, "hard": 6000}
+    for domain in ("reading", "summarization", "common_sense", "instruction"):
+        assert cells[domain] == {"easy": 2000, "hard": 3000}
+
+
+def test_spec_54k_has_the_totals_of_section_1_12() -> None:
+    cells = load_recipe("spec-54k").dataset.cells.values()
+    assert sum(c["easy"] for c in cells) == 53_311
+    assert sum(c["hard"] for c in cells) == 686
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "says"),
+    [
+        ("dataset.judge.pass_maen=7", "recipe-unknown-key", "did you mean 'pass_mean'"),
+        ("teachers.judge.modle=x", "recipe-unknown-key", "did you mean 'model'"),
+        ("sede=3", "recipe-unknown-key", "did you mean 'seed'"),
+        ("dataset.cells.math.easy=-1", "recipe-bad-value", "greater than or equal to 0"),
+        ("dataset.cells.math.medium=1", "recipe-bad-value", "easy"),
+        ("dataset.judge.teacher=nobody", "recipe-bad-value", "no teacher called 'nobody'"),
+        ("dataset.judge", "recipe-bad-override", "dataset.judge"),
+        ("name.x=1", "recipe-bad-override", "is a value"),
+        ("teachers.judge.api_key_env=sk-live-0123456789abcdefghijkl", "secret-in-recipe", "value not shown"),
+    ],
+)
+def test_a_bad_override_is_refused_with_what_helps(override: str, code: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_recipe("demo", [override])
+    assert caught.value.code == code
+    assert says in caught.value.detail
+    assert "0123456789abcdef" not in str(caught.value)
+
+
+def test_overrides_change_only_what_they_name() -> None:
+    plain, changed = load_recipe("demo"), load_recipe("demo", ["dataset.judge.pass_mean=8.5", "seed=9"])
+    assert changed.dataset.judge.pass_mean == 8.5
+    assert changed.seed == 9
+    assert changed.dataset.cells == plain.dataset.cells
+
+
+def test_a_name_that_is_almost_a_preset_gets_a_suggestion() -> None:
+    with pytest.raises(InputError, match="did you mean 'demo'"):
+        load_recipe("dmeo")
+
+
+@pytest.mark.parametrize(
+    "content", ["a: [", "- 1\n- 2\n", "name: a\nname: b\n", "\x00", "!!python/object:os.system {}"]
+)
+def test_a_broken_file_is_named_with_its_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        load_recipe(str(path))
+    assert caught.value.code == "recipe-not-yaml"
+    assert "bad.yaml" in caught.value.detail
+
+
+def test_each_preset_says_at_its_head_what_it_is_for_and_how_to_run_it() -> None:
+    for name in preset_names():
+        head = (preset_folder() / f"{name}.yaml").read_text().split("\nname:")[0]
+        assert f"# {name}:" in head and "# Command:" in head and "# Hardware:" in head
+
+
+def test_model_ids_stand_in_recipes_and_prices_only() -> None:
+    code = Path(__file__).resolve().parents[2] / "cogumi"
+    models = {
+        t["model"]
+        for n in preset_names()
+        for t in yaml.safe_load((preset_folder() / f"{n}.yaml").read_text())["teachers"].values()
+    }
+    for path in code.rglob("*.py"):
+        if path.parts[-2] != "server":
+            assert not [model for model in models if model in path.read_text()], path
