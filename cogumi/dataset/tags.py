@@ -82,7 +82,7 @@ def _thinking_text(text: str, shown: str, before: int) -> tuple[str, str]:
 def _sections(text: str, shown: str) -> dict[str, str]:
     heads = list(_SECTION.finditer(shown))
     found: dict[str, str] = {}
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    for head, following in zip(heads, [*heads[1:], None], strict=False):
         name = (head[1] or head[2]).lower()
         body = text[head.end() : following.start() if following else len(text)]
         found.setdefault(name, _CLOSER.sub("", body).strip())

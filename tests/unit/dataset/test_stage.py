@@ -1,0 +1,283 @@
+"""The stage as a whole, in process, over real HTTP: exact counts, resumption, replacement, and what a report is told."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cogumi.dataset import answers as answers_module
+from cogumi.dataset.estimate import estimate
+from cogumi.dataset.given import read_questions
+from cogumi.dataset.merge import check_merged
+from cogumi.dataset.plan import Plan
+from cogumi.dataset.settle import settle
+from cogumi.dataset.shards import Grown, Shard, plan_shards
+from cogumi.dataset.steps import generate, open_dataset_run
+from cogumi.domain import Cell, Difficulty, Example, Judgement, Question, Reasoning
+from cogumi.errors import BudgetError, InputError, RunError
+from cogumi.recipe import Recipe, load_recipe
+from cogumi.store.artifacts import verify
+from cogumi.store.ledger import Ledger
+from cogumi.store.run_folder import RunFolder
+from tests.conftest import bill_of
+
+
+async def run_stage(root: Path, recipe: Recipe, name: str = "r", given: list[Path] | None = None) -> dict[str, Any]:
+    with RunFolder.open(root, name, recipe) as folder:
+        found = read_questions(given) if given else None
+        plan = Plan.for_questions(found.questions, recipe) if found else Plan.for_recipe(recipe)
+        async with open_dataset_run(recipe, folder) as run:
+            return await generate(run, plan, found)
+
+
+def rows_of(folder: Path, count: str) -> list[dict[str, Any]]:
+    return [
+        json.loads(line) for line in (folder / "dataset" / f"training_{count}_complete.jsonl").read_text().splitlines()
+    ]
+
+
+def tiny(**sections: Any) -> Recipe:
+    return load_recipe("tiny", [f"{key.replace('__', '.')}={value}" for key, value in sections.items()])
+
+
+async def test_every_cell_holds_exactly_its_count_and_every_answer_passes_its_verifier(tmp_path: Path) -> None:
+    figures = await run_stage(tmp_path, tiny(loopback__defect_share=0.2, loopback__wrong_share=0.1))
+    rows = rows_of(tmp_path / "r", "80")
+    counts = Counter(f"{row['domain']}/{row['difficulty']}" for row in rows)
+    assert set(counts) == set(figures["cells"]) and len(counts) == 16
+    assert all(count == (4 if cell.endswith("easy") else 6) for cell, count in counts.items())
+    assert counts == figures["cells"]
+    assert len({row["question_id"] for row in rows}) == len({row["question"] for row in rows}) == 80
+    assert {row["metadata"]["verification"] for row in rows} <= {"passed", "unverified"}
+    assert all((row["reasoning"] is None) == (row["difficulty"] == "easy") for row in rows)
+    assert sum(n for reason, n in figures["rejected"].items() if reason.startswith("judge/")) > 5
+    assert figures["answers_asked_again"]["wrong"] > 0
+    assert figures["judge_accuracy"] > 0.9 and figures["judge_hidden"] >= 16
+    charges, billed = bill_of(tmp_path / "r" / "provider_bill.tsv")
+    assert (
+        figures["cost_usd"] * 1e9 <= billed + 0.5
+        and billed <= (figures["cost_usd"] + figures["at_risk_usd"]) * 1e9 + 0.5
+    )
+    assert charges <= figures["calls"]
+
+
+async def test_the_published_files_are_those_the_spec_names_and_agree(tmp_path: Path) -> None:
+    figures = await run_stage(tmp_path, tiny())
+    folder = tmp_path / "r" / "dataset"
+    receipt = verify(folder)
+    assert {
+        "questions_80.jsonl", "questions_80_validated.jsonl", "answers_easy_32.jsonl", "answers_hard_48.jsonl",
+        "training_80_complete.jsonl", "training_80_complete.parquet", "README.md",
+    } == set(receipt["files"])  # fmt: skip
+    assert receipt["metrics"] == figures
+    rows = rows_of(tmp_path / "r", "80")
+    table = pd.read_parquet(folder / "training_80_complete.parquet")
+    assert list(table["question_id"]) == [row["question_id"] for row in rows]
+    assert list(table["answer"]) == [row["answer"] for row in rows]
+    answers = {}
+    for name in ("answers_easy_32.jsonl", "answers_hard_48.jsonl"):
+        answers |= {
+            row["question_id"]: row["answer"] for row in map(json.loads, (folder / name).read_text().splitlines())
+        }
+    assert answers == {row["question_id"]: row["answer"] for row in rows}
+    assert rows[0]["question_id"] == "coding_easy_0001"
+    assert "rehearsal" in (folder / "README.md").read_text()
+
+
+async def test_the_same_run_again_buys_nothing_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    await run_stage(tmp_path, tiny())
+    folder = tmp_path / "r"
+    before = {path.name: path.read_bytes() for path in (folder / "dataset").iterdir()}
+    charges = bill_of(folder / "provider_bill.tsv")
+    await run_stage(tmp_path, tiny())
+    assert bill_of(folder / "provider_bill.tsv") == charges
+    assert {path.name: path.read_bytes() for path in (folder / "dataset").iterdir()} == before
+
+
+async def test_the_dataset_can_be_lost_and_is_made_again_from_the_ledger(tmp_path: Path) -> None:
+    import shutil
+
+    await run_stage(tmp_path, tiny())
+    folder = tmp_path / "r"
+    rows = rows_of(folder, "80")
+    charges = bill_of(folder / "provider_bill.tsv")
+    shutil.rmtree(folder / "dataset")
+    shutil.rmtree(folder / "shards")
+    await run_stage(tmp_path, tiny())
+    assert rows_of(folder, "80") == rows
+    assert bill_of(folder / "provider_bill.tsv") == charges
+
+
+async def test_another_judge_threshold_rebuys_judgements_only(tmp_path: Path) -> None:
+    await run_stage(tmp_path, tiny(loopback__fault_share=0, loopback__latency_s=0))
+    first = bill_of(tmp_path / "r" / "provider_bill.tsv")[0]
+    figures = await run_stage(
+        tmp_path, tiny(loopback__fault_share=0, loopback__latency_s=0, dataset__judge__pass_mean=7.5)
+    )
+    assert bill_of(tmp_path / "r" / "provider_bill.tsv")[0] - first <= 0.25 * first
+    assert figures["rows"] == 80
+
+
+async def test_a_parser_that_raises_on_a_paid_reply_costs_nothing_to_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contract C1: the reply was durable before the parser saw it."""
+    recipe = tiny(loopback__fault_share=0)
+    broken = 0
+
+    def raising(reply: Any, hard: bool) -> Any:
+        nonlocal broken
+        broken += 1
+        if broken == 40:
+            raise RuntimeError("a bug in the parser")
+        return original(reply, hard)
+
+    original = answers_module.read_answer
+    monkeypatch.setattr(answers_module, "read_answer", raising)
+    with pytest.raises(RuntimeError):
+        await run_stage(tmp_path, recipe)
+    ledger = Ledger.view(f"sqlite:///{tmp_path / 'r' / 'ledger.db'}", "r")
+    held = ledger.replies
+    ledger.close()
+    bought = bill_of(tmp_path / "r" / "provider_bill.tsv")[0]
+    monkeypatch.setattr(answers_module, "read_answer", original)
+    figures = await run_stage(tmp_path, recipe)
+    total = bill_of(tmp_path / "r" / "provider_bill.tsv")[0]
+    assert figures["rows"] == 80
+    assert held >= 40
+    assert total - bought == figures["calls"] - figures["retries"] - held  # only what was missing was bought
+
+
+async def test_the_budget_stops_the_run_and_more_money_lets_it_go_on(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="budget-reached"):
+        await run_stage(tmp_path, tiny(budget__max_usd=0.15))
+    _, billed = bill_of(tmp_path / "r" / "provider_bill.tsv")
+    assert billed <= 0.15e9
+    figures = await run_stage(tmp_path, tiny(budget__max_usd=5))
+    assert figures["rows"] == 80
+
+
+async def test_a_cell_that_cannot_be_filled_is_named_and_nothing_is_published(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        await run_stage(tmp_path, tiny(loopback__defect_share=1, dataset__max_rounds=3))
+    assert caught.value.code == "cells-short"
+    assert "of 4" in caught.value.detail or "of 6" in caught.value.detail
+    assert not (tmp_path / "r" / "dataset").exists()
+
+
+async def test_checkpoints_are_exported_on_the_way(tmp_path: Path) -> None:
+    await run_stage(tmp_path, tiny(dataset__checkpoint_rows=30))
+    names = sorted(path.name for path in (tmp_path / "r").glob("questions_checkpoint_*.jsonl"))
+    assert names[0] == "questions_checkpoint_0001.jsonl" and len(names) >= 2
+
+
+async def test_the_embedded_teacher_needs_neither_network_nor_key(tmp_path: Path) -> None:
+    teachers = [f"teachers.{name}.{key}={value}" for name in ("questioner", "judge", "answerer", "thinker")
+                for key, value in (("wire", "procedural"), ("base_url", "''"), ("provider", "procedural"), ("model", "procedural"))]  # fmt: skip
+    figures = await run_stage(tmp_path, load_recipe("tiny", teachers))
+    assert figures["rows"] == 80 and figures["cost_usd"] == 0 and figures["retries"] == 0
+    assert not (tmp_path / "r" / "provider_bill.tsv").exists()
+
+
+async def test_the_ninth_domain_is_ready(tmp_path: Path) -> None:
+    figures = await run_stage(tmp_path, tiny(dataset__cells="{science: {easy: 3, hard: 5}}"))
+    assert figures["cells"] == {"science/easy": 3, "science/hard": 5}
+
+
+async def test_existing_questions_are_judged_and_answered(tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    good = [
+        {"question": f"Solve for x: {a}x + 1 = {a * 3 + 1}", "domain": "Math", "difficulty": "easy"}
+        for a in range(2, 8)
+    ]
+    bad = [{"question": "Solve for x: 2x + 1 = 7", "domain": "Math", "difficulty": "easy"}, {"question": 3, "domain": "Math"},
+           {"question": "A fine question, is it not?", "domain": "Astrology", "difficulty": "easy"}]  # fmt: skip
+    file.write_text("\n".join([*map(json.dumps, good + bad), "{broken"]) + "\n")
+    figures = await run_stage(tmp_path, tiny(), given=[file])
+    assert figures["rows"] == 6 and figures["cells"] == {"math/easy": 6}
+    assert figures["duplicates"] == 1
+    assert {k: v for k, v in figures["rejected"].items() if k.startswith("quarantine/")} == {
+        "quarantine/no-question": 1, "quarantine/unknown-domain": 1, "quarantine/not-json": 1,
+    }  # fmt: skip
+    assert {row["answer"] for row in rows_of(tmp_path / "r", "6")} == {"3"}
+
+
+def test_missing_and_useless_question_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="questions-unreadable"):
+        read_questions([tmp_path / "none.jsonl"])
+    (tmp_path / "empty.jsonl").write_text("{}\n")
+    with pytest.raises(InputError, match="questions-unreadable"):
+        read_questions([tmp_path])
+
+
+def test_the_real_questions_are_read_row_by_row(data: Path) -> None:
+    given = read_questions([data / "raw_questions"])
+    assert given.rows == 36_720
+    assert len(given.questions) + given.duplicates + len(given.quarantined) == given.rows
+    assert given.duplicates > 1000
+    assert all(question.cell.difficulty is Difficulty.EASY for question in given.questions)
+
+
+def question(text: str, cell: Cell = Cell("math", Difficulty.EASY)) -> Question:
+    judgement = Judgement(8, 8, 8, 8, "judge", "jk")
+    return Question(text, cell, "topic", "model", "key", "2026-01-01T00:00:00+00:00", judgement=judgement)
+
+
+def test_a_question_in_two_shards_stays_in_the_first_and_a_spare_takes_its_place() -> None:
+    one = Grown(Shard(Cell("math", Difficulty.EASY), 0, 2), [question("A first question?"), question("A second one?")])
+    two = Grown(
+        Shard(Cell("math", Difficulty.EASY), 1, 2),
+        [question("a second one"), question("A third one?"), question("A spare one?")],
+    )
+    settled = settle([one, two], failed=set())
+    assert [q.text for q in settled.chosen[two.shard.name]] == ["A third one?", "A spare one?"]
+    assert settled.duplicates == 1 and settled.short == {}
+    two.accepted.pop()
+    assert settle([one, two], failed=set()).short == {two.shard.name: 1}
+
+
+def test_shards_split_a_cell_evenly() -> None:
+    shards = plan_shards(load_recipe("spec-60k").dataset)
+    assert sum(shard.rows for shard in shards) == 60_000
+    assert max(shard.rows for shard in shards) <= 1000 and len(shards) <= 100
+    assert len({shard.name for shard in shards}) == len(shards)
+
+
+def example(text: str, number: int) -> Example:
+    asked = replace(question(text), question_id=f"math_easy_{number:04d}")
+    return Example(asked, "4", None, "model", "key", "2026-01-01T00:00:00+00:00", "passed")
+
+
+def test_the_merge_refuses_what_the_spec_forbids() -> None:
+    good = [example("One plus one?", 1), example("Two plus two?", 2)]
+    assert check_merged(good, {"math/easy": 2}) == {"math/easy": 2}
+    broken: dict[str, tuple[list[Example], dict[str, int]]] = {
+        "counts differ": (good, {"math/easy": 3}),
+        "doubled question_id": (
+            [good[0], replace(good[1], question=replace(good[1].question, question_id="math_easy_0001"))],
+            {"math/easy": 2},
+        ),
+        "doubled question:": ([good[0], example("one plus ONE", 2)], {"math/easy": 2}),
+        "missing field": ([good[0], replace(good[1], answer="")], {"math/easy": 2}),
+    }
+    for check, (rows, expected) in broken.items():
+        with pytest.raises(RunError, match=check):
+            check_merged(rows, expected)
+    reasoned = replace(good[1], reasoning=Reasoning("d", "c", "r"))
+    with pytest.raises(RunError, match="missing field"):
+        check_merged([good[0], reasoned], {"math/easy": 2})
+
+
+def test_the_estimate_is_near_what_the_demo_costs() -> None:
+    expected = estimate(load_recipe("demo"))
+    assert 0.6 <= expected["cost_usd"] <= 0.85  # measured: 0.72
+    spec = estimate(load_recipe("spec-60k"))
+    assert spec["calls"] == pytest.approx(74_000, rel=0.05)
+    assert spec["cost_usd"] == pytest.approx(287, rel=0.05)
+    assert spec["minutes"] > 1000
