@@ -3,7 +3,7 @@
     CogumiError
     |-- InputError      exit 2   a recipe, argument, URL or file that cannot be used
     |-- StorageError    exit 3   disk, database, run folder
-    |-- RunError        exit 4   a run that cannot go on as asked
+    |-- RunError        exit 4   a run that cannot go on as asked (Interrupted: exit 130)
     |-- BudgetError     exit 5   the hard budget stopped the run
     `-- TeacherError    exit 6   a provider or the wire to it; may be worth another attempt
 
@@ -122,10 +122,6 @@ CATALOGUE: dict[str, ErrorEntry] = {
     "run-interrupted": ErrorEntry(
         "The run was interrupted.", "Run the same command: it resumes, and says what it reuses."
     ),
-    "child-failed": ErrorEntry(
-        "A Prefect flow run did not complete.",
-        "Open the run on the dashboard, or run with --no-prefect to see the cause.",
-    ),
     "sandbox-missing": ErrorEntry(
         "bubblewrap is not usable here, so generated code cannot run.",
         "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces.",
@@ -185,6 +181,12 @@ class RunError(CogumiError):
     """The run cannot go on as asked."""
 
     exit_code = 4
+
+
+class Interrupted(RunError):
+    """The user ended the run; exit code 130, as shells expect."""
+
+    exit_code = 130
 
 
 class BudgetError(CogumiError):

@@ -14,7 +14,7 @@ import typer
 from cogumi import __version__
 from cogumi.cli import artifacts, bench, demo, doctor, ledger, report, run_stage, teacher
 from cogumi.cli.output import console, print_error
-from cogumi.errors import CogumiError, RunError
+from cogumi.errors import CogumiError
 
 app = typer.Typer(
     name="cogumi",
@@ -50,9 +50,6 @@ def run() -> None:
         _show_traceback()
         print_error(error, as_json)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print_error(RunError("run-interrupted"), as_json)
-        sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the last stop; COGUMI_TRACEBACK=1 shows it
         _show_traceback()
         console.print(

@@ -17,12 +17,12 @@ from cogumi.dataset.given import read_questions, write_quarantine
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import generate, open_dataset_run
-from cogumi.errors import InputError
+from cogumi.errors import InputError, Interrupted
 from cogumi.recipe import Recipe, preset_names
 from cogumi.report.build import write_report
 from cogumi.report.html import verdict
 from cogumi.store.ledger import Ledger
-from cogumi.store.run_folder import RunFolder, run_path
+from cogumi.store.run_folder import RunFolder, read_run, run_path
 
 STAGES = ("dataset",)
 
@@ -72,8 +72,11 @@ def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str
     """Run the dataset stage and return its figures."""
     recipe = request.load()
     announce(request, recipe, quiet)
-    with contextlib.nullcontext() if quiet else watching(recipe):
-        return asyncio.run(_with_prefect(request)) if prefect else asyncio.run(_in_process(request, recipe))
+    try:
+        with contextlib.nullcontext() if quiet else watching(recipe):
+            return asyncio.run(_with_prefect(request)) if prefect else asyncio.run(_in_process(request, recipe))
+    except KeyboardInterrupt:
+        raise Interrupted("run-interrupted", request.run) from None
 
 
 def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
@@ -159,6 +162,7 @@ def _existing_ledger(request: DatasetRequest) -> Ledger | None:
     folder = run_path(Path(request.root), request.run)
     if not (folder / "run.json").is_file():
         return None
+    read_run(folder)
     return Ledger.view(RunFolder(folder, request.run, True).ledger_url, request.run)
 
 

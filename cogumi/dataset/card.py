@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib import resources
+from string import Template
 from typing import Any
 
 from cogumi.domain import DOMAINS, Example
@@ -34,45 +36,28 @@ def dataset_card(files: dict[str, str], main_file: str, examples: list[Example],
     )
     accuracy = facts["judge_accuracy"]
     judged = "not measured" if accuracy is None else f"{accuracy:.1%}"
-    return f"""---
-language: [en]
-task_categories: [text-generation, question-answering]
-tags: [synthetic, cogumi]
-size_categories: ["{_size_category(len(examples))}"]
-configs:
-- config_name: default
-  data_files: "{main_file}"
----
+    return Template(_template()).substitute(
+        size=_size_category(len(examples)),
+        main_file=main_file,
+        name=facts["name"],
+        purpose=facts["purpose"],
+        warning=warning,
+        rows=f"{len(examples):,}",
+        table=rows,
+        pass_mean=facts["pass_mean"],
+        judged=judged,
+        passed=f"{checks['passed']:,}",
+        unverified=f"{checks['unverified']:,}",
+        no_verifier=f"{checks['no-verifier']:,}",
+        cost=f"{facts['cost_usd']:.4f}",
+        at_risk=f"{facts['at_risk_usd']:.4f}",
+        terms=terms,
+        files=listing,
+    )
 
-# {facts["name"]}
 
-{facts["purpose"]}
-{warning}
-{len(examples):,} rows, every one judged and answered.
-
-| Domain | Easy | Hard |
-|---|---|---|
-{rows}
-
-## How it was made
-
-Teachers wrote questions, a judge scored clarity, relevance, difficulty and quality (0-10 each; passed at a mean of
-{facts["pass_mean"]}),
-duplicates were refused, and teachers answered: easy questions directly, hard ones with draft, critique and revision.
-
-- Judge accuracy on hidden known-good and known-bad questions: {judged}
-- Answers checked by machine: {checks["passed"]:,} passed; {checks["unverified"]:,} could not be run here;
-  {checks["no-verifier"]:,} have no verifier
-- Cost: ${facts["cost_usd"]:.4f} known, ${facts["at_risk_usd"]:.4f} at risk
-
-## Terms
-
-{terms}
-
-## Files
-
-{listing}
-"""
+def _template() -> str:
+    return resources.files("cogumi.dataset").joinpath("prompts", "card.md").read_text("utf-8")
 
 
 def _size_category(rows: int) -> str:

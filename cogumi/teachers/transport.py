@@ -34,13 +34,19 @@ class RawReply:
 
 
 class HttpTransport:
-    """Keep-alive connections to one provider. `aclose()` when done."""
+    """Keep-alive connections to one provider. `aclose()` when done. `secret` is cut out of every reply."""
 
     def __init__(
-        self, base_url: str, headers: dict[str, str], timeout_s: float, allow_loopback_http: bool = False
+        self,
+        base_url: str,
+        headers: dict[str, str],
+        timeout_s: float,
+        allow_loopback_http: bool = False,
+        secret: str = "",
     ) -> None:
         self.base_url = check_url(base_url, allow_loopback_http)
         self._headers = {"user-agent": _USER_AGENT, "content-type": "application/json", **headers}
+        self._secret = secret.encode()
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -61,9 +67,14 @@ class HttpTransport:
         session = self._open()
         try:
             async with session.request(method, self.base_url + path, data=body, allow_redirects=False) as response:
-                return RawReply(response.status, response.headers, await _read_capped(response))
+                body_read = await _read_capped(response)
+                return RawReply(response.status, response.headers, self._without_secret(body_read))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise _translate(error) from error
+
+    def _without_secret(self, body: bytes) -> bytes:
+        """The body as it came, but for our own key: providers quote it back, and bodies go into the ledger."""
+        return body.replace(self._secret, b"[hidden]") if self._secret and self._secret in body else body
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

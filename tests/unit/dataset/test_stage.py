@@ -220,7 +220,7 @@ def test_the_real_questions_are_read_row_by_row(data: Path) -> None:
     given = read_questions([data / "raw_questions"])
     assert given.rows == 36_720
     assert len(given.questions) + given.duplicates + len(given.quarantined) == given.rows
-    assert given.duplicates > 1000
+    assert given.duplicates == 63
     assert all(question.cell.difficulty is Difficulty.EASY for question in given.questions)
 
 

@@ -1,0 +1,153 @@
+"""The report: complete, offline, and safe whatever models have written."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from cogumi.dataset.plan import Plan
+from cogumi.dataset.steps import generate, open_dataset_run
+from cogumi.errors import RunError
+from cogumi.recipe import load_recipe
+from cogumi.report.build import write_report
+from cogumi.report.html import funnel, verdict
+from cogumi.store.run_folder import RunFolder
+
+HOSTILE = {
+    "script": "<script>alert(1)</script>",
+    "attribute": '" onmouseover="alert(1)',
+    "image": "<img src=x onerror=alert(1)>",
+    "link": "[click](javascript:alert(1))",
+    "style": "</style><style>body{display:none}</style>",
+    "template": "{{ 7 * 7 }}{% raw %}",
+    "comment": "<!-- --><svg/onload=alert(1)>",
+    "terminal": "\x1b[31mred\x1b]0;title\x07",
+    "reordering": "abc\u202edcba\u2066x",
+    "entity": "&lt;script&gt;",
+    "end of pre": "</pre></details></main><iframe src=//evil.example>",
+}
+
+
+class Tags(HTMLParser):
+    """Collects tags, attributes and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture
+async def finished(tmp_path: Path) -> Path:
+    recipe = load_recipe("tiny")
+    with RunFolder.open(tmp_path, "r", recipe, "cogumi run dataset --recipe tiny --run r") as folder:
+        async with open_dataset_run(recipe, folder) as run:
+            await generate(run, Plan.for_recipe(recipe))
+    return tmp_path / "r"
+
+
+def parsed(page: str) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    return tags
+
+
+async def test_the_report_has_every_figure_the_issue_of_a_run_needs(finished: Path) -> None:
+    report = write_report(finished)
+    stage = report["stages"]["generate_dataset"]
+    for key in (
+        "status",
+        "rows",
+        "cells",
+        "rejected",
+        "duplicates",
+        "calls",
+        "retries",
+        "judge_accuracy",
+        "cost_usd",
+        "at_risk_usd",
+        "seconds",
+    ):
+        assert key in stage, key
+    assert stage["status"] == "completed" and sum(stage["cells"].values()) == stage["rows"] == 80
+    assert json.loads((finished / "report.json").read_text()) == report
+    assert report["rerun"] == "cogumi run dataset --recipe tiny --run r"
+    assert sum(row["cost_usd"] for row in report["cost"]) == pytest.approx(stage["cost_usd"])
+    assert sum(row["count"] for row in report["retries"]) == stage["retries"]
+    page = (finished / "report.html").read_text()
+    text = " ".join(parsed(page).words)
+    for words in (
+        "Funnel",
+        "Rows by domain",
+        "Length",
+        "Cost by stage and model",
+        "20 random rows",
+        "liked least",
+        "Where it came from",
+        "A rehearsal",
+    ):
+        assert words in text, words
+    assert page.count("<details>") == 40
+    assert verdict(stage) in text
+
+
+async def test_the_page_asks_for_nothing_from_outside(finished: Path) -> None:
+    write_report(finished)
+    page = (finished / "report.html").read_text()
+    tags = parsed(page)
+    assert not {"script", "link", "iframe", "img", "object", "embed", "form"} & set(tags.tags)
+    assert not [
+        name for name, _ in tags.attributes if name in ("src", "href", "srcset", "action") or name.startswith("on")
+    ]
+    assert "default-src 'none'" in page and "url(" not in page and "@import" not in page
+    assert len(page) < 5_000_000
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_generated_text_stays_text(finished: Path, kind: str) -> None:
+    path = finished / "dataset" / "training_80_complete.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        row["question"] = row["answer"] = HOSTILE[kind] + " " + row["question"]
+        row["metadata"]["answer_model"] = HOSTILE[kind]
+        if row["reasoning"]:
+            row["reasoning"]["draft"] = HOSTILE[kind]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_report(finished)
+    page = (finished / "report.html").read_text()
+    tags = parsed(page)
+    assert not {"script", "iframe", "img"} & set(tags.tags)
+    assert tags.tags.count("style") == 1 and tags.tags.count("svg") == 2
+    assert not [name for name, _ in tags.attributes if name.startswith("on")]
+    if kind == "template":
+        assert "{{ 7 * 7 }}{% raw %}" in page
+    assert not re.search("[\x1b\u202e\u2066]", page)
+
+
+async def test_the_funnel_adds_up(finished: Path) -> None:
+    stage = write_report(finished)["stages"]["generate_dataset"]
+    steps = funnel(stage)
+    for (_, before, _), (name, after, lost) in pairwise(steps):
+        assert before - sum(lost.values()) == after, (name, before, lost, after)
+
+
+def test_a_run_that_has_not_finished_gets_a_report_that_says_so(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, "r", load_recipe("tiny")) as folder:
+        report = write_report(folder.path)
+    assert report["stages"]["generate_dataset"]["status"] == "incomplete"
+    assert "Not complete" in (tmp_path / "r" / "report.html").read_text()
+    with pytest.raises(RunError, match="run-not-found"):
+        write_report(tmp_path / "nobody")
