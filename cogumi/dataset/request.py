@@ -15,7 +15,7 @@ from cogumi.recipe import Recipe, load_recipe
 class DatasetRequest(BaseModel):
     """Small and plain, so that the UI's form can show and check it. Keys never belong in it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     run: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$",

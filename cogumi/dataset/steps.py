@@ -23,7 +23,7 @@ from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
 from cogumi.dataset.progress import Progress
 from cogumi.dataset.shards import Answered, Grown, load_answered, load_grown, save
 from cogumi.dataset.verify import unverified_rows
-from cogumi.domain import Difficulty
+from cogumi.domain import Difficulty, Rejected
 from cogumi.errors import StorageError
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.artifacts import new_artifact, read_receipt, verify
@@ -33,6 +33,7 @@ from cogumi.teachers.staff import open_staff
 from cogumi.teachers.types import Reply
 
 Pointer = dict[str, Any]
+_JUDGE_PASSES = 3
 
 
 @asynccontextmanager
@@ -204,13 +205,13 @@ def stage_figures(
 
 
 async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:
-    """Judge existing questions; a call that fails leaves its questions unjudged, to be judged by the next run."""
+    """Judge existing questions; those that a failed or broken reply left unjudged go into other calls, twice at most."""
     assert order.given is not None, "only called for given questions"
     section = run.recipe.dataset.judge
     grown = Grown(order.shard, rounds=1)
 
     async def ask(system: str, user: str, replica: int) -> Reply | None:
-        reply = await run.ask(
+        return await run.ask(
             "judge",
             section.teacher,
             system,
@@ -219,11 +220,19 @@ async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:
             temperature=section.temperature,
             replica=replica,
         )
-        run.progress.add("questions", 0, 0)
-        return reply
 
-    verdicts = await judge_all(run, order.shard, list(order.given), ask)
-    decide_all(grown, verdicts, section.pass_mean)
+    left = list(order.given)
+    for _ in range(_JUDGE_PASSES):
+        verdicts = await judge_all(run, order.shard, left, ask)
+        left = [question for verdict in verdicts for question in verdict.unjudged]
+        for verdict in verdicts:
+            verdict.unjudged = []
+        decide_all(grown, verdicts, section.pass_mean)
+        if not left:
+            break
+    grown.rejected += [Rejected("judge/no-scores", question.request_key, question.text) for question in left]
+    place = {question.text: number for number, question in enumerate(order.given)}
+    grown.accepted.sort(key=lambda question: place[question.text])
     run.progress.add("questions", len(order.given))
     return grown
 

@@ -209,6 +209,11 @@ class Ledger:
                 yield dict(row._mapping)
 
     @property
+    def written(self) -> tuple[int, int]:
+        """Rows made durable by this process, and the commits they shared."""
+        return self._commits.rows, self._commits.commits
+
+    @property
     def replies(self) -> int:
         return len(self._replied)
 

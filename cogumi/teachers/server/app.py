@@ -21,7 +21,7 @@ from aiohttp import web
 from cogumi.teachers.procedural.mind import Mind
 from cogumi.teachers.server.bill import MODELS, Bill, tokens
 from cogumi.teachers.server.buckets import Bucket
-from cogumi.teachers.server.faults import BILLED, FaultPlan, meet
+from cogumi.teachers.server.faults import BILLED, RETRYABLE, FaultPlan, meet
 
 _MOST_BODY_BYTES = 4 << 20
 
@@ -40,6 +40,7 @@ class Behaviour:
     tpm: float | None = None
     key: str = ""
     script: list[str] = field(default_factory=list)
+    fault_names: list[str] = field(default_factory=list)  # what fault_share draws from; empty means the usual mix
     bill: Path | None = None
     canned: bool = False
 
@@ -50,7 +51,7 @@ class Provider:
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.bill = Bill(behaviour.bill)
-        self.faults = FaultPlan(behaviour.fault_share, behaviour.seed)
+        self.faults = FaultPlan(behaviour.fault_share, behaviour.seed, tuple(behaviour.fault_names) or RETRYABLE)
         self.faults.script.extend(behaviour.script)
         self.arrivals: list[float] = []
         self.limited: list[tuple[float, float]] = []  # (time, seconds told to wait)

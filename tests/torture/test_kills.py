@@ -1,0 +1,99 @@
+"""SIGKILL at random times, through the plain path and through Prefect, until the run is done: nothing lost, nothing bought twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import httpx
+import pytest
+
+from cogumi.recipe import load_recipe
+from tests.torture.driving import command, finish, rounds
+from tests.torture.oracle import check_money, check_nothing_torn, check_published
+
+pytestmark = pytest.mark.torture
+TINY = {f"{domain}/{d}": n for domain, counts in load_recipe("tiny").dataset.cells.items() for d, n in counts.items()}
+SLOW = ["--set", "loopback.latency_s=0.15", "--set", "loopback.fault_share=0.1"]
+
+
+def kill_after_first_bill(arguments: list[str], cwd: Path, bill: Path, wait_s: float, **environment: str) -> bool:
+    """Start a run, kill its whole process `wait_s` after it bought something. False where it ended before."""
+    before = bill.stat().st_size if bill.exists() else 0
+    child = subprocess.Popen(
+        arguments, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment}
+    )
+    try:
+        while child.poll() is None and (not bill.exists() or bill.stat().st_size == before):
+            time.sleep(0.01)
+        time.sleep(wait_s)
+        ended = child.poll() is not None
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    return not ended
+
+
+def hurt(tmp_path: Path, name: str, kills: int, seed: int, prefect: bool = False, **environment: str) -> int:
+    """Kill a run up to `kills` times, checking the money after each, then let it finish. Returns the kills that hit."""
+    folder = tmp_path / "runs" / name
+    arguments = command(name, *SLOW, prefect=prefect)
+    rng = Random(seed)
+    hits = received = 0
+    for _ in range(kills):
+        hits += kill_after_first_bill(
+            arguments, tmp_path, folder / "provider_bill.tsv", rng.uniform(0, 0.9), **environment
+        )
+        accounts = check_money(folder)
+        assert accounts.received >= received, "a received reply was lost"
+        received = accounts.received
+        check_nothing_torn(folder)
+    finish(arguments, tmp_path, **environment)
+    check_published(folder, TINY)
+    accounts = check_money(folder)
+    assert accounts.received >= received
+    return hits
+
+
+def test_random_kills_lose_and_rebuy_nothing(tmp_path: Path) -> None:
+    hits = sum(hurt(tmp_path, f"plain{number}", 5, seed=number) for number in rounds("plain-kills", 4, 2000))
+    assert hits >= 4 or not hits  # at least one kill a round lands before the run is through
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server in a process of its own, so that killed flow runs leave it standing."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect-home")
+    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    prefect = str(Path(sys.executable).parent / "prefect")
+    child = subprocess.Popen(
+        [prefect, "server", "start", "--port", str(port), "--host", "127.0.0.1"],
+        env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        for _ in range(360):
+            try:
+                if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.5)
+        yield {**environment, "PREFECT_API_URL": url}
+    finally:
+        child.terminate()
+        child.wait(60)
+
+
+def test_kills_through_prefect_lose_and_rebuy_nothing(tmp_path: Path, server: dict[str, str]) -> None:
+    for number in rounds("prefect-kills", 1, 50):
+        hurt(tmp_path, f"flow{number}", 3, seed=1000 + number, prefect=True, **server)
