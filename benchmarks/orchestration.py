@@ -1,4 +1,4 @@
-"""What Prefect costs: the flow against the same stage in process, and a fully cached re-run. The server is up before."""
+"""What Prefect costs: the flow against the same stage in process, and a fully cached re-run. The server is up."""
 
 from __future__ import annotations
 

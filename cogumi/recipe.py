@@ -86,7 +86,7 @@ class JudgeSection(Section):
         0.1, description="share of each call that is known-good or known-bad, to measure the judge"
     )
     max_tokens: int = Field(4096, ge=64, description="completion tokens a call")
-    temperature: float | None = Field(0.0, ge=0, le=2)
+    temperature: float | None = Field(0.0, ge=0, le=2, description="None sends none")
 
 
 class AnswersSection(Section):
@@ -98,7 +98,7 @@ class AnswersSection(Section):
         500, ge=16, description="completion tokens; a truncated reply is asked again with twice as many"
     )
     max_tokens_cap: int = Field(8192, ge=16, description="a reply still truncated here counts as rejected")
-    temperature: float | None = Field(0.7, ge=0, le=2)
+    temperature: float | None = Field(0.7, ge=0, le=2, description="None sends none")
     tries: int = Field(3, ge=1, le=10, description="replies bought for one question before the question is replaced")
 
 
@@ -106,10 +106,10 @@ class DatasetSection(Section):
     """Phase 1: exact counts per (domain, difficulty) cell."""
 
     cells: dict[str, dict[Literal["easy", "hard"], Count]] = Field(description="rows per domain and difficulty")
-    questions: QuestionsSection
-    judge: JudgeSection
-    answers_easy: AnswersSection
-    answers_hard: AnswersSection
+    questions: QuestionsSection = Field(description="stage 1")
+    judge: JudgeSection = Field(description="stage 2")
+    answers_easy: AnswersSection = Field(description="stage 3, easy questions")
+    answers_hard: AnswersSection = Field(description="stage 3, hard questions")
     shard_rows: int = Field(1000, ge=10, le=5000, description="rows of one Prefect task")
     max_rounds: int = Field(40, ge=1, description="rounds of asking before a cell is given up")
     checkpoint_rows: int = Field(1000, ge=10, description="rows between questions_checkpoint_*.jsonl exports")
@@ -136,19 +136,21 @@ class LoopbackSection(Section):
     wrong_share: Share = Field(0.01, description="share of answers that are wrong, for the verifiers to find")
     rpm: float | None = Field(None, gt=0, description="token bucket, requests a minute")
     tpm: float | None = Field(None, gt=0, description="token bucket, tokens a minute")
-    seed: int = 0
+    seed: int = Field(0, description="seed of the faults")
 
 
 class Recipe(Section):
     """A whole run: teachers, stages, budget."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the run unless --run says another"
+    )
     purpose: str = Field(description="one line: what this recipe is for")
     seed: int = Field(0, ge=0, description="drives topic order and prompt seeds")
-    teachers: dict[str, TeacherSection]
-    dataset: DatasetSection
-    budget: BudgetSection = BudgetSection()
-    loopback: LoopbackSection = LoopbackSection()
+    teachers: dict[str, TeacherSection] = Field(description="endpoints by a name of your own")
+    dataset: DatasetSection = Field(description="phase 1")
+    budget: BudgetSection = Field(BudgetSection(), description="the hard stop")
+    loopback: LoopbackSection = Field(LoopbackSection(), description="the embedded provider's behaviour")
 
     @model_validator(mode="after")
     def _teachers_exist(self) -> Recipe:

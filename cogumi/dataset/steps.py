@@ -205,7 +205,7 @@ def stage_figures(
 
 
 async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:
-    """Judge existing questions; those that a failed or broken reply left unjudged go into other calls, twice at most."""
+    """Judge existing questions; those that a failed or broken reply left unjudged go into other calls."""
     assert order.given is not None, "only called for given questions"
     section = run.recipe.dataset.judge
     grown = Grown(order.shard, rounds=1)

@@ -1,0 +1,39 @@
+"""Run folders that released versions wrote: each is opened and resumed by this one, and nothing is bought again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cogumi.dataset.plan import Plan
+from cogumi.dataset.steps import generate, open_dataset_run
+from cogumi.recipe import check_recipe
+from cogumi.store.run_folder import RunFolder
+from tests.torture.oracle import check_money, check_published
+
+FROZEN = sorted((Path(__file__).parent / "fixtures").glob("run-*"))
+
+
+def test_there_is_a_frozen_run() -> None:
+    assert FROZEN
+
+
+@pytest.mark.parametrize("frozen", FROZEN, ids=lambda path: path.name)
+async def test_a_frozen_run_resumes_without_buying_anything_again(frozen: Path, tmp_path: Path) -> None:
+    place = tmp_path / frozen.name
+    shutil.copytree(frozen, place)
+    before = check_money(place)
+    assert before.received > 10 and before.unknown > 0
+    run_json = json.loads((place / "run.json").read_text())
+    recipe = check_recipe({**run_json["recipe"], "budget": {"max_usd": 5}})
+    with RunFolder.open(tmp_path, frozen.name, recipe) as folder:
+        assert folder.resumed
+        async with open_dataset_run(recipe, folder) as run:
+            figures = await generate(run, Plan.for_recipe(recipe))
+            assert run.staff.tally.reused >= before.received
+    assert figures["cells"] == {"math/easy": 3, "math/hard": 4, "reading/hard": 3}
+    check_published(place, figures["cells"])
+    assert check_money(place).received > before.received
