@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import aiohttp
+import httpx
 import openai
 
 from benchmarks.measuring import Figure, report
@@ -47,6 +48,7 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
     rounds, requests = (1, 400) if quick else (5, 2000)
     with LoopbackProcess(Behaviour(latency_s=0.05, canned=True)) as provider:
         ours, sdk, bare = _alternate(provider.url, rounds, requests, in_flight=100)
+        httpx_run = asyncio.run(_httpx(provider.url, requests, 100))
     with LoopbackProcess(Behaviour(latency_s=0.5, canned=True)) as provider:
         slow = [asyncio.run(_ours(provider.url, requests, 100)) for _ in range(1 if quick else 3)]
     with LoopbackProcess(
@@ -64,6 +66,7 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
         Figure("cpu a request, ours", median(run.cpu_ms for run in ours), "ms"),
         Figure("cpu a request, openai SDK", median(run.cpu_ms for run in sdk), "ms"),
         Figure("cpu a request, bare aiohttp loop", median(run.cpu_ms for run in bare), "ms"),
+        Figure("cpu a request, bare httpx loop", httpx_run.cpu_ms, "ms"),
         Figure("rate, ours", median(run.rate for run in ours), "requests/s"),
         Figure("rate, openai SDK", median(run.rate for run in sdk), "requests/s"),
         Figure("rate, bare aiohttp loop", median(run.rate for run in bare), "requests/s"),
@@ -140,6 +143,18 @@ async def _sdk(url: str, requests: int, in_flight: int) -> Run:
             await client.chat.completions.create(
                 model=MODEL, messages=[{"role": "user", "content": f"question {number}"}], max_tokens=100
             )
+
+        return await _timed(one, requests, in_flight)
+
+
+async def _httpx(url: str, requests: int, in_flight: int) -> Run:
+    """A bare loop on httpx, the client that was not chosen."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+
+        async def one(number: int) -> None:
+            body = {"model": MODEL, "messages": [{"role": "user", "content": f"question {number}"}], "max_tokens": 100}
+            (await client.post(f"{url}/v1/chat/completions", json=body)).json()
 
         return await _timed(one, requests, in_flight)
 

@@ -40,6 +40,7 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
         Figure("60 RPM: calls in the fullest minute", _most_in(slow, 60.0), "calls", high=60),
         Figure("60 RPM: share of the allowed calls used", (len(slow) - 1) / (slow[-1] - slow[0]), "ratio", 0.97, 1.0),
         Figure("limit learned: calls inside a Retry-After window", inside, "calls", high=0),
+        Figure("limit learned: 429s in all", len(limited), "calls"),
         Figure("limit learned: 429s after the first 5 s", len(after), "calls"),
         Figure(
             "limit learned: calls a minute reached of 300",

@@ -49,7 +49,8 @@ Every error has a code, a cause and a remedy. Exit codes: 1 internal, 2 input, 3
 def recipe_page() -> str:
     """Every key of a recipe."""
     parts = [
-        f"# Recipe\n\n{_NOTE}\nOne YAML says a whole run. Unknown keys are errors; `--set section.key=value` changes one key.\n"
+        f"# Recipe\n\n{_NOTE}\nOne YAML says a whole run. Unknown keys are errors; "
+        "`--set section.key=value` changes one key.\n"
     ]
     seen: set[type[BaseModel]] = set()
     _section("", Recipe, parts, seen)

@@ -64,7 +64,7 @@ def hurt(tmp_path: Path, name: str, kills: int, seed: int, prefect: bool = False
 
 def test_random_kills_lose_and_rebuy_nothing(tmp_path: Path) -> None:
     hits = sum(hurt(tmp_path, f"plain{number}", 5, seed=number) for number in rounds("plain-kills", 4, 2000))
-    assert hits >= 4 or not hits  # at least one kill a round lands before the run is through
+    assert hits == 0 or hits >= 4  # the long form may have nothing left to do; else each round is hit at least once
 
 
 @pytest.fixture(scope="module")
