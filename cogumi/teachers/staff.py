@@ -131,5 +131,5 @@ def _transport(section: TeacherSection, wire: AnthropicWire | OpenAIWire, loopba
             raise InputError("key-missing", section.api_key_env)
     if section.base_url == "loopback":
         root = loopback_url if section.wire == "anthropic" else f"{loopback_url}/v1"
-        return HttpTransport(root, wire.headers(key), section.timeout_s, allow_loopback_http=True, secret=key)
+        return HttpTransport(root, wire.headers(key), section.timeout_s, allow_loopback_http=True, hide=key)
     return HttpTransport(section.base_url, wire.headers(key), section.timeout_s, section.allow_loopback_http, key)

@@ -34,7 +34,7 @@ class RawReply:
 
 
 class HttpTransport:
-    """Keep-alive connections to one provider. `aclose()` when done. `secret` is cut out of every reply."""
+    """Keep-alive connections to one provider. `aclose()` when done. `hide`, our key, is cut out of every reply."""
 
     def __init__(
         self,
@@ -42,11 +42,11 @@ class HttpTransport:
         headers: dict[str, str],
         timeout_s: float,
         allow_loopback_http: bool = False,
-        secret: str = "",
+        hide: str = "",
     ) -> None:
         self.base_url = check_url(base_url, allow_loopback_http)
         self._headers = {"user-agent": _USER_AGENT, "content-type": "application/json", **headers}
-        self._secret = secret.encode()
+        self._hide = hide.encode()
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -74,7 +74,7 @@ class HttpTransport:
 
     def _without_secret(self, body: bytes) -> bytes:
         """The body as it came, but for our own key: providers quote it back, and bodies go into the ledger."""
-        return body.replace(self._secret, b"[hidden]") if self._secret and self._secret in body else body
+        return body.replace(self._hide, b"[hidden]") if self._hide and self._hide in body else body
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
