@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess  # nosec B404: the Prefect server, fixed arguments
+import subprocess  # nosec B404 # the Prefect server, fixed arguments
 import sys
 import tempfile
 import time
@@ -79,7 +79,7 @@ def _server(folder: Path) -> Iterator[None]:
         "--port",
         str(port),
     ]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # nosec B603: fixed command
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # nosec B603 # fixed command
     try:
         for _ in range(360):
             try:

@@ -155,7 +155,7 @@ def _prefect_api() -> str:
 
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"PREFECT_API_URL is not http: {url}")
-    with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as reply:  # nosec B310: scheme checked above
+    with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as reply:  # nosec B310 # scheme checked above
         return f"answers ({reply.status})"
 
 

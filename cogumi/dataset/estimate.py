@@ -118,7 +118,7 @@ def _stage_calls(recipe: Recipe, given_rows: int | None) -> list[tuple[str, str,
 
 def _judge_size(per_call: int) -> int:
     cell = Cell("math", Difficulty.HARD)
-    shown = hidden_questions(cell, per_call, Random(0))  # nosec B311: a typical prompt's length
+    shown = hidden_questions(cell, per_call, Random(0))
     prompt = judge_prompt([(question.text, cell) for question in shown])
     return len(prompt.system + prompt.user) // 4
 

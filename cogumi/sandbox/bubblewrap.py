@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess  # nosec B404: bubblewrap only, fixed arguments
+import subprocess  # nosec B404 # bubblewrap only, fixed arguments
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def _run(program: str, timeout_s: float) -> SandboxResult:
             "-c",
             _limits(timeout_s),
         ]
-        child = subprocess.Popen(  # nosec B603: fixed command
+        child = subprocess.Popen(  # nosec B603 # fixed command
             command, stdin=subprocess.PIPE, stdout=out, stderr=err, pass_fds=(rules.fileno(),), env={}
         )
         timed_out = False
@@ -155,15 +155,13 @@ def _bwrap() -> list[str]:
         str(16 << 20),
         "--tmpfs",
         "/tmp",
-        "--dir",
-        "/work",
         "--chdir",
         "/tmp",
         "--uid",
         "65534",
         "--gid",
         "65534",
-    ]  # nosec B108: inside the sandbox
+    ]  # nosec B108 # inside the sandbox
 
 
 def _python_folders() -> list[str]:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import platform
 import re
-import subprocess  # nosec B404: git only, fixed arguments
+import subprocess  # nosec B404 # git only, fixed arguments
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -45,4 +45,4 @@ class RetryPolicy:
 
     def _backoff(self, after: int) -> float:
         base = self.backoff_s[min(after, len(self.backoff_s)) - 1]
-        return base * random.uniform(1 - _JITTER, 1 + _JITTER)  # nosec B311: spreads load, guards nothing
+        return base * random.uniform(1 - _JITTER, 1 + _JITTER)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import http.client
-import subprocess  # nosec B404: starts this same interpreter
+import subprocess  # nosec B404 # starts this same interpreter
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +58,7 @@ class LoopbackProcess:
             "cogumi.teachers.server.serve",
             orjson.dumps(plain, default=str).decode(),
         ]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # nosec B603: fixed command
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # nosec B603 # fixed command
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
