@@ -226,18 +226,23 @@ def test_twelve_planted_keys_reach_no_output(tmp_path: Path) -> None:
     canaries = {f"CANARY_{n}": f"sk-canary{n:02d}-{'x' * 8}{n * 7919:06d}" for n in range(12)}
     with LoopbackProcess(Behaviour(key="right")) as provider:
         for number, name in enumerate(canaries):
+            arguments = against(provider, f"api_key_env={name}")
+            if number == 0:  # one of them through Prefect: its database and artifacts are searched too
+                arguments.remove("--no-prefect")
             done = cogumi(
-                *against(provider, f"api_key_env={name}"),
+                *arguments,
                 "--run",
                 f"r{number}",
                 cwd=tmp_path,
                 **canaries,
                 COGUMI_TRACEBACK="1",
+                PREFECT_HOME=str(tmp_path / "prefect"),
             )
             assert done.returncode == 6
             said = done.stdout + done.stderr
             assert not [key for key in canaries.values() if key in said]
     assert cogumi("report", "r11", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "prefect" / "prefect.db").is_file()
     hits = []
     for path in tmp_path.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""

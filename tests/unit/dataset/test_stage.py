@@ -163,6 +163,47 @@ async def test_the_budget_stops_the_run_and_more_money_lets_it_go_on(tmp_path: P
     assert figures["rows"] == 80
 
 
+async def test_a_truncated_answer_is_asked_again_with_more_tokens_and_never_kept(tmp_path: Path) -> None:
+    figures = await run_stage(tmp_path, tiny(dataset__answers_hard__max_tokens=40, dataset__answers_hard__tries=6))
+    assert figures["answers_asked_again"]["truncated"] > 5
+    ledger = Ledger.view(f"sqlite:///{tmp_path / 'r' / 'ledger.db'}", "r")
+    kept = {row["metadata"]["answer_request_key"] for row in rows_of(tmp_path / "r", "80")}
+    codes = {
+        row["request_key"]: row["error_code"]
+        for row in ledger.rows("request_key", "error_code", "state")
+        if row["state"] == "received"
+    }
+    ledger.close()
+    assert not [key for key in kept if codes[key] == "reply-truncated"]
+    assert "reply-truncated" in codes.values()
+
+
+async def test_the_next_prompt_is_told_what_to_avoid(tmp_path: Path) -> None:
+    figures = await run_stage(tmp_path, tiny(loopback__defect_share=0.6, dataset__cells="{math: {easy: 30}}"))
+    ledger = Ledger.view(f"sqlite:///{tmp_path / 'r' / 'ledger.db'}", "r")
+    prompts = [
+        json.loads(row["request"])["messages"][-1]["content"]
+        for row in ledger.rows("request", "stage")
+        if row["stage"] == "questions"
+    ]
+    ledger.close()
+    assert figures["duplicates"] > 0
+    assert "write nothing like them" not in prompts[0]
+    assert any("write nothing like them" in prompt for prompt in prompts[1:])
+    topics = [prompt.split("Topic: ")[1].splitlines()[0] for prompt in prompts]
+    assert len(set(topics)) > len(topics) // 2
+
+
+async def test_the_stage_runs_on_a_ledger_in_postgresql(
+    tmp_path: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGUMI_LEDGER_URL", ledger_url)
+    figures = await run_stage(tmp_path, tiny())
+    again = await run_stage(tmp_path, tiny())
+    assert again == figures and figures["rows"] == 80
+    assert not (tmp_path / "r" / "ledger.db").exists()
+
+
 async def test_a_cell_that_cannot_be_filled_is_named_and_nothing_is_published(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         await run_stage(tmp_path, tiny(loopback__defect_share=1, dataset__max_rounds=3))
