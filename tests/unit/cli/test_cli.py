@@ -211,7 +211,14 @@ def test_an_interrupt_is_an_exit_code_and_the_run_resumes(tmp_path: Path) -> Non
         "--set",
         "loopback.latency_s=0.4",
     ]
-    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs are started deaf to it
+    )
     bill = tmp_path / "runs" / "tiny" / "provider_bill.tsv"
     while not bill.exists() or not bill.read_text():
         assert child.poll() is None
