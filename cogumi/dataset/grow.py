@@ -19,6 +19,7 @@ from cogumi.dataset.parse import parse_questions
 from cogumi.dataset.prompts import Prompt, question_prompt, topic_and_angle
 from cogumi.dataset.shards import Grown, Shard
 from cogumi.domain import Judgement, Question, Rejected
+from cogumi.errors import RunError
 from cogumi.recipe import content_hash
 from cogumi.teachers.types import Reply, Request, request_key
 
@@ -26,6 +27,7 @@ _FIRST_PASS_RATE = 0.9
 _LEAST_PASS_RATE = 0.05
 _AVOID_DUPLICATES = 6
 _AVOID_SAME_TOPIC = 4
+_MOST_EMPTY_ROUNDS = 5
 
 
 @dataclass(slots=True)
@@ -63,17 +65,25 @@ async def grow_shard(
         *(fingerprint(r.text) for r in grown.rejected),
     }
     refused: list[str] = []
+    empty = 0
     while len(grown.accepted) < target and grown.rounds < run.recipe.dataset.max_rounds:
-        await _round(run, grown, seen, refused, target)
+        empty = 0 if await _round(run, grown, seen, refused, target) else empty + 1
+        if empty >= _MOST_EMPTY_ROUNDS:
+            raise RunError("too-many-failures", f"{shard.name}: no question call succeeded in {empty} rounds")
     return grown
 
 
-async def _round(run: DatasetRun, grown: Grown, seen: set[str], refused: list[str], target: int) -> None:
+async def _round(run: DatasetRun, grown: Grown, seen: set[str], refused: list[str], target: int) -> bool:
+    """One round. False where every question call failed: such a round is neither counted nor sealed, since nothing
+    depends on it, and an outage must not use up the rounds of a run.
+    """
     shard = grown.shard
     memo = f"round/{shard.name}/{grown.rounds}/{content_hash([run.questions_hash(), target, sorted(seen)])}"
     sealing = _Sealing(run.staff.ledger.recall(memo))
     prompts = _plan_calls(run, grown, refused, target)
     replies = await asyncio.gather(*(_ask_questions(run, shard, prompt, sealing) for prompt in prompts))
+    if sealing.recalled is None and not any(replies):
+        return False
     fresh = _take_fresh(grown, replies, seen, refused)
     verdicts = await _judge(run, shard, fresh, sealing)
     _decide(run, grown, verdicts)
@@ -81,6 +91,7 @@ async def _round(run: DatasetRun, grown: Grown, seen: set[str], refused: list[st
     if sealing.recalled is None:
         await run.staff.ledger.remember(memo, sealing.seen)
     run.log.info("%s round %d: %d of %d accepted", shard.name, grown.rounds, len(grown.accepted), target)
+    return True
 
 
 def _plan_calls(run: DatasetRun, grown: Grown, refused: list[str], target: int) -> list[Prompt]:

@@ -13,6 +13,7 @@ from cogumi.domain import Cell, Judgement, Question
 from cogumi.recipe import JudgeSection, content_hash
 from cogumi.teachers.types import Reply
 
+_TRIES_A_CALL = 3
 AskJudge = Callable[[str, str, int], Awaitable[Reply | None]]
 """(system, user, replica) -> the reply, or None where the call failed for good."""
 
@@ -62,7 +63,9 @@ async def _ask_about(
 ) -> tuple[list[tuple[Question | Hidden, Judgement]], list[Question | Hidden]]:
     """One call: the slots scored, with their judgements, and those left."""
     prompt = judge_prompt([(slot.text, cell) for slot in slots])
-    reply = await ask(prompt.system, prompt.user, replica)
+    reply = None
+    for _ in range(_TRIES_A_CALL):  # its questions are paid for: a judge that was away is asked again
+        reply = reply or await ask(prompt.system, prompt.user, replica)
     if reply is None:
         return [], slots
     scores = parse_scores(reply.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from cogumi.recipe import Recipe, load_recipe
 from cogumi.store.artifacts import verify
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder
+from cogumi.teachers.server.serve import LoopbackProcess
 from tests.conftest import bill_of
 
 
@@ -322,3 +324,23 @@ def test_the_estimate_is_near_what_the_demo_costs() -> None:
     assert spec["calls"] == pytest.approx(74_000, rel=0.05)
     assert spec["cost_usd"] == pytest.approx(287, rel=0.05)
     assert spec["minutes"] > 1000
+
+
+async def test_an_outage_uses_up_no_rounds(tmp_path: Path, loopback: Callable[..., LoopbackProcess]) -> None:
+    """A provider that is away for longer than the retries stops the run; when it is back, the run has lost nothing."""
+    away = loopback(script=["503"] * 1000)
+    back = loopback()
+
+    def pointed_at(provider: LoopbackProcess) -> Recipe:
+        changes = ["dataset.max_rounds=3"]
+        for name in ("questioner", "judge", "answerer", "thinker"):
+            root = provider.url if name == "thinker" else f"{provider.url}/v1"
+            changes += [f"teachers.{name}.base_url={root}", f"teachers.{name}.allow_loopback_http=true"]
+            changes += [f"teachers.{name}.max_attempts=1", f"teachers.{name}.backoff_s=[0.01]"]
+        return load_recipe("tiny", [*changes, "dataset.cells={math: {easy: 4}}"])
+
+    for _ in range(3):
+        with pytest.raises(RunError, match="too-many-failures"):
+            await run_stage(tmp_path, pointed_at(away))
+    figures = await run_stage(tmp_path, pointed_at(back))
+    assert figures["rows"] == 4
