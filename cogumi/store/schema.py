@@ -68,7 +68,7 @@ MEMOS = Table(
     Column("name", String(200), primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""Decisions that must be the same after a resume (sealed rounds, the prices a run was started with)."""
+"""Decisions that must be the same after a resume (sealed rounds)."""
 
 META = Table("meta", METADATA, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
 
