@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from cogumi.recipe import load_recipe
-from tests.torture.driving import command, finish, rounds
+from tests.torture.driving import LONG, command, finish, rounds
 from tests.torture.oracle import check_money, check_nothing_torn, check_published
 
 pytestmark = pytest.mark.torture
@@ -64,7 +64,7 @@ def hurt(tmp_path: Path, name: str, kills: int, seed: int, prefect: bool = False
 
 def test_random_kills_lose_and_rebuy_nothing(tmp_path: Path) -> None:
     hits = sum(hurt(tmp_path, f"plain{number}", 5, seed=number) for number in rounds("plain-kills", 4, 2000))
-    assert hits == 0 or hits >= 4  # the long form may have nothing left to do; else each round is hit at least once
+    assert LONG or hits >= 4  # the long form may have nothing left to do; the short one must hit each round once
 
 
 @pytest.fixture(scope="module")
