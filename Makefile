@@ -18,7 +18,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit -q -c pyproject.toml -r cogumi flows tasks blocks benchmarks
+	$(BIN)/bandit -q -c pyproject.toml -r cogumi flows tasks blocks deployments benchmarks
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 # The short form is CI's; COGUMI_TORTURE=long is resumable: it goes on with the seeds not yet passed.

@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import aiohttp
 import httpx
+import httpx2
 import openai
 
 from benchmarks.measuring import Figure, report
@@ -48,7 +50,8 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
     rounds, requests = (1, 400) if quick else (5, 2000)
     with LoopbackProcess(Behaviour(latency_s=0.05, canned=True)) as provider:
         ours, sdk, bare = _alternate(provider.url, rounds, requests, in_flight=100)
-        httpx_run = asyncio.run(_httpx(provider.url, requests, 100))
+        httpx_run = asyncio.run(_httpx(httpx, provider.url, requests, 100))
+        httpx2_run = asyncio.run(_httpx(httpx2, provider.url, requests, 100))
     with LoopbackProcess(Behaviour(latency_s=0.5, canned=True)) as provider:
         slow = [asyncio.run(_ours(provider.url, requests, 100)) for _ in range(1 if quick else 3)]
     with LoopbackProcess(
@@ -67,6 +70,7 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
         Figure("cpu a request, openai SDK", median(run.cpu_ms for run in sdk), "ms"),
         Figure("cpu a request, bare aiohttp loop", median(run.cpu_ms for run in bare), "ms"),
         Figure("cpu a request, bare httpx loop", httpx_run.cpu_ms, "ms"),
+        Figure("cpu a request, bare httpx2 loop", httpx2_run.cpu_ms, "ms"),
         Figure("rate, ours", median(run.rate for run in ours), "requests/s"),
         Figure("rate, openai SDK", median(run.rate for run in sdk), "requests/s"),
         Figure("rate, bare aiohttp loop", median(run.rate for run in bare), "requests/s"),
@@ -147,10 +151,10 @@ async def _sdk(url: str, requests: int, in_flight: int) -> Run:
         return await _timed(one, requests, in_flight)
 
 
-async def _httpx(url: str, requests: int, in_flight: int) -> Run:
-    """A bare loop on httpx, the client that was not chosen."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+async def _httpx(client_of: Any, url: str, requests: int, in_flight: int) -> Run:
+    """A bare loop on httpx or httpx2, the clients that were not chosen."""
+    limits = client_of.Limits(max_connections=None)
+    async with client_of.AsyncClient(limits=limits, timeout=60) as client:
 
         async def one(number: int) -> None:
             body = {"model": MODEL, "messages": [{"role": "user", "content": f"question {number}"}], "max_tokens": 100}

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import subprocess  # nosec B404 # the Prefect server, fixed arguments
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from benchmarks.measuring import Figure, report
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.store.run_folder import RunFolder
+from deployments.local_server import local_server
 
 
 def main(*, quick: bool, save: bool, table: bool) -> None:
@@ -59,38 +55,10 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[None]:
-    """A Prefect server of its own, in a temporary home, ready before anything is timed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    os.environ |= {
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-    }
-    command = [
-        str(Path(sys.executable).parent / "prefect"),
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # nosec B603 # fixed command
-    try:
-        for _ in range(360):
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/api/health", timeout=2).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.5)
+    """A Prefect server of its own, known to this process, ready before anything is timed."""
+    with local_server(folder / "prefect") as environment:
+        os.environ |= {**environment, "PREFECT_LOGGING_LEVEL": "WARNING"}
         yield
-    finally:
-        child.terminate()
-        child.wait(60)
 
 
 async def _plain(request: DatasetRequest) -> float:

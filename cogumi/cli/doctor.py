@@ -74,7 +74,7 @@ def _try(check: Check) -> tuple[bool, str]:
         return True, check()
     except CogumiError as error:
         return False, f"[{error.code}] {error.detail} {error.entry.remedy}"
-    except (ImportError, OSError, ValueError, TypeError, metadata.PackageNotFoundError) as error:
+    except (ImportError, OSError, ValueError, TypeError, KeyError, metadata.PackageNotFoundError) as error:
         return False, f"{type(error).__name__}: {error}"
 
 
@@ -175,7 +175,7 @@ def _teacher_check(section: TeacherSection) -> Check:
 async def _models(section: TeacherSection, key: str) -> str:
     """Whether the endpoint lists the model, and until when."""
     wire = AnthropicWire() if section.wire == "anthropic" else OpenAIWire()
-    transport = HttpTransport(section.base_url, wire.headers(key), 15, section.allow_loopback_http)
+    transport = HttpTransport(section.base_url, wire.headers(key), 15, section.allow_loopback_http, key)
     try:
         reply = await transport.get(wire.models_path)
     finally:

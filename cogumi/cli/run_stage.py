@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cogumi.dataset.given import read_questions, write_quarantine
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import generate, open_dataset_run
+from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted
 from cogumi.recipe import Recipe, preset_names
 from cogumi.report.build import write_report
@@ -85,7 +87,7 @@ def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
     if quiet or ledger is None:
         return
     try:
-        expected = estimate(recipe, ledger, _given_rows(request))
+        expected = estimate(recipe, ledger, _given(request))
         console.print(
             f"resuming {request.run}: {ledger.replies:,} replies reused, about {expected['calls']:,} calls to buy",
             highlight=False,
@@ -98,7 +100,7 @@ def show_estimate(request: DatasetRequest, as_json: bool) -> None:
     """The dry run: calls, tokens, dollars and minutes by stage."""
     ledger = _existing_ledger(request)
     try:
-        expected = estimate(request.load(), ledger, _given_rows(request))
+        expected = estimate(request.load(), ledger, _given(request))
     finally:
         if ledger is not None:
             ledger.close()
@@ -166,8 +168,11 @@ def _existing_ledger(request: DatasetRequest) -> Ledger | None:
     return Ledger.view(RunFolder(folder, request.run, True).ledger_url, request.run)
 
 
-def _given_rows(request: DatasetRequest) -> int | None:
-    return len(read_questions([Path(path) for path in request.questions]).questions) if request.questions else None
+def _given(request: DatasetRequest) -> Counter[Difficulty] | None:
+    """Existing questions by difficulty, or None where the run makes its own."""
+    if not request.questions:
+        return None
+    return Counter(q.cell.difficulty for q in read_questions([Path(path) for path in request.questions]).questions)
 
 
 def _prefect_settings() -> None:

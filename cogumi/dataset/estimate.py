@@ -6,6 +6,7 @@ has bought at least 20 replies of a stage, what it measured takes their place.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from math import ceil
 from random import Random
@@ -15,7 +16,7 @@ from cogumi.dataset.hidden import hidden_questions
 from cogumi.dataset.judge import hidden_count
 from cogumi.dataset.prompts import answer_prompt, judge_prompt, question_prompt
 from cogumi.domain import Cell, Difficulty
-from cogumi.recipe import Recipe, TeacherSection
+from cogumi.recipe import DatasetSection, Recipe, TeacherSection
 from cogumi.store.ledger import Ledger
 from cogumi.teachers.pricing import price_of
 from cogumi.teachers.types import Usage
@@ -43,14 +44,14 @@ class StageEstimate:
     measured: bool
 
 
-def estimate(recipe: Recipe, ledger: Ledger | None = None, given_rows: int | None = None) -> dict[str, Any]:
+def estimate(recipe: Recipe, ledger: Ledger | None = None, given: Counter[Difficulty] | None = None) -> dict[str, Any]:
     """The estimate by stage and in all. Raises BudgetError price-unknown.
 
     Args:
         ledger: the run's ledger, where it exists: what was bought is taken off, what was measured is used.
-        given_rows: existing questions to be judged and answered, in place of the recipe's cells.
+        given: existing questions to be judged and answered, by difficulty, in place of the recipe's cells.
     """
-    rows = _stage_calls(recipe, given_rows)
+    rows = _stage_calls(recipe, given)
     bought = ledger.table("stage", "state") if ledger else []
     measured = {row["stage"]: row for row in bought if row["state"] == "received"}
     stages = [_estimate_stage(recipe, *row, measured.get(row[0])) for row in rows]
@@ -73,12 +74,12 @@ def _together(stages: list[StageEstimate]) -> float:
     return max(first, default=0.0) + max(second, default=0.0)
 
 
-def _stage_calls(recipe: Recipe, given_rows: int | None) -> list[tuple[str, str, float, int, int]]:
+def _stage_calls(recipe: Recipe, given: Counter[Difficulty] | None) -> list[tuple[str, str, float, int, int]]:
     """(stage, teacher, calls, prompt tokens a call, completion tokens a call)."""
     data = recipe.dataset
     calls: list[tuple[str, str, float, int, int]] = []
     by_teacher: dict[str, float] = {}
-    for domain, counts in data.cells.items() if given_rows is None else ():
+    for domain, counts in data.cells.items() if given is None else ():
         teacher = data.questions.teacher_by_domain.get(domain, data.questions.teacher)
         by_teacher[teacher] = by_teacher.get(teacher, 0) + sum(counts.values()) / _PASS_RATE / data.questions.per_call
     prompt = question_prompt(Cell("math", Difficulty.HARD), data.questions.per_call, "percentages", "a student", 0, [])
@@ -86,9 +87,9 @@ def _stage_calls(recipe: Recipe, given_rows: int | None) -> list[tuple[str, str,
     calls += [
         ("questions", name, n, size, data.questions.per_call * _QUESTION_TOKENS) for name, n in by_teacher.items()
     ]
-    rows = data.rows if given_rows is None else given_rows
+    rows = Counter(given) if given is not None else _rows_wanted(data)
     per_call = max(1, data.judge.per_call - hidden_count(data.judge))
-    judged = rows / _PASS_RATE if given_rows is None else rows
+    judged = rows.total() / _PASS_RATE if given is None else rows.total()
     calls.append(
         (
             "judge",
@@ -98,12 +99,11 @@ def _stage_calls(recipe: Recipe, given_rows: int | None) -> list[tuple[str, str,
             data.judge.per_call * _SCORE_TOKENS,
         )
     )
-    easy = sum(counts.get("easy", 0) for counts in data.cells.values()) if given_rows is None else given_rows
-    hard = sum(counts.get("hard", 0) for counts in data.cells.values()) if given_rows is None else 0
-    for stage, count, section, tokens, is_hard in (
-        ("answers_easy", easy, data.answers_easy, _EASY_TOKENS, False),
-        ("answers_hard", hard, data.answers_hard, _HARD_TOKENS, True),
+    for stage, difficulty, section, tokens, is_hard in (
+        ("answers_easy", Difficulty.EASY, data.answers_easy, _EASY_TOKENS, False),
+        ("answers_hard", Difficulty.HARD, data.answers_hard, _HARD_TOKENS, True),
     ):
+        count = rows[difficulty]
         calls.append(
             (
                 stage,
@@ -114,6 +114,10 @@ def _stage_calls(recipe: Recipe, given_rows: int | None) -> list[tuple[str, str,
             )
         )
     return [call for call in calls if call[2] > 0]
+
+
+def _rows_wanted(data: DatasetSection) -> Counter[Difficulty]:
+    return Counter({d: sum(counts.get(d.value, 0) for counts in data.cells.values()) for d in Difficulty})
 
 
 def _judge_size(per_call: int) -> int:

@@ -7,7 +7,6 @@ write_report(Path("runs/demo"))     # report.json and report.html
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -51,7 +50,7 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
         "stages": {"generate_dataset": stage},
         "cost": _money(ledger.table("stage", "provider", "model")),
         "attempts": ledger.table("provider", "stage", "state", "error_code"),
-        "retries": _retries(ledger),
+        "retries": [{**row, "waited_s": round(row["waited_s"], 3)} for row in ledger.failures()],
         "files": receipt["files"] if receipt else {},
     }
 
@@ -137,19 +136,6 @@ def _money(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "at_risk_usd": row["at_risk_nanousd"] / 1e9,
         }
         for row in rows
-    ]
-
-
-def _retries(ledger: Ledger) -> list[dict[str, Any]]:
-    """Attempts that gave no usable reply, by provider and code, with the seconds then waited."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for row in ledger.table("provider", "state", "error_code"):
-        if row["state"] in ("failed", "unknown"):
-            counts[row["provider"], row["error_code"]] += row["attempts"]
-    waited = {row["provider"]: row["waited_s"] for row in ledger.table("provider")}
-    return [
-        {"provider": provider, "code": code, "count": count, "provider_waited_s": round(waited[provider], 3)}
-        for (provider, code), count in counts.most_common()
     ]
 
 

@@ -197,6 +197,27 @@ class Ledger:
         with self.engine.connect() as connection:
             return [{str(k): _plain(v) for k, v in row._mapping.items()} for row in connection.execute(query)]
 
+    def failures(self) -> list[dict[str, Any]]:
+        """Attempts without a usable reply by provider and error code, most first: how many, and the seconds that the
+        next attempt at the same request then waited.
+        """
+        failed, after = ATTEMPTS.alias("failed"), ATTEMPTS.alias("after")
+        same = and_(
+            after.c.run == failed.c.run,
+            after.c.request_key == failed.c.request_key,
+            after.c.attempt == failed.c.attempt + 1,
+        )
+        count, waited = func.count().label("count"), func.coalesce(func.sum(after.c.waited_s), 0.0).label("waited_s")
+        query = (
+            select(failed.c.provider, failed.c.error_code.label("code"), count, waited)
+            .select_from(failed.outerjoin(after, same))
+            .where(failed.c.run == self.run, failed.c.state.in_(("failed", "unknown")))
+            .group_by(failed.c.provider, failed.c.error_code)
+            .order_by(count.desc(), failed.c.provider, failed.c.error_code)
+        )
+        with self.engine.connect() as connection:
+            return [{str(name): value for name, value in row._mapping.items()} for row in connection.execute(query)]
+
     def rows(self, *columns: str) -> Iterator[dict[str, Any]]:
         """Every attempt in the order sent, with the columns asked for."""
         query = (

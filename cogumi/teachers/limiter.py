@@ -66,7 +66,10 @@ class Limiter:
         configured, holds.
         """
         self._recent_limited.append(False)
-        rpm, tpm = _number(headers, _LIMIT_HEADERS), _number(headers, _TOKEN_HEADERS)
+        self.lower(_number(headers, _LIMIT_HEADERS), _number(headers, _TOKEN_HEADERS))
+
+    def lower(self, rpm: float | None, tpm: float | None) -> None:
+        """Keep to these limits too, where they are stricter than what is known; None states none."""
         if rpm and (self.rpm is None or rpm < self.rpm):
             self.rpm = rpm
         if tpm and (self.tpm is None or tpm < self.tpm):

@@ -77,10 +77,11 @@ async def open_staff(recipe: Recipe, ledger: Ledger, run_folder: Path) -> AsyncI
     budget = Budget(recipe.budget.max_usd, totals.cost_nanousd, totals.at_risk_nanousd)
     loopback = LoopbackProcess(loopback_behaviour(recipe, run_folder)) if recipe.needs_loopback else None
     staff = Staff(recipe, ledger, {}, budget)
+    limiters = shared_limiters(recipe)
     try:
         url = loopback.start().url if loopback else ""
         for name, section in recipe.teachers.items():
-            staff.teachers[name] = _hire(section, url, ledger, budget)
+            staff.teachers[name] = _hire(section, url, ledger, budget, limiters[name])
         yield staff
     finally:
         for teacher in staff.teachers.values():
@@ -105,7 +106,22 @@ def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
     )
 
 
-def _hire(section: TeacherSection, loopback_url: str, ledger: Ledger, budget: Budget) -> LedgeredTeacher:
+def shared_limiters(recipe: Recipe) -> dict[str, Limiter]:
+    """The limiter of each teacher by name. Teachers that are the same model of one provider share one, with the
+    lowest limits that any of them states: to the provider they are one customer.
+    """
+    limiters: dict[tuple[str, str, str], Limiter] = {}
+    by_name: dict[str, Limiter] = {}
+    for name, section in recipe.teachers.items():
+        limiter = limiters.setdefault((section.label, section.base_url, section.model), Limiter(None, None))
+        limiter.lower(section.rpm, section.tpm)
+        by_name[name] = limiter
+    return by_name
+
+
+def _hire(
+    section: TeacherSection, loopback_url: str, ledger: Ledger, budget: Budget, limiter: Limiter
+) -> LedgeredTeacher:
     wire = AnthropicWire() if section.wire == "anthropic" else OpenAIWire(newer_names=section.label == "openai")
     return LedgeredTeacher(
         provider=section.label,
@@ -114,7 +130,7 @@ def _hire(section: TeacherSection, loopback_url: str, ledger: Ledger, budget: Bu
         transport=_transport(section, wire, loopback_url),
         ledger=ledger,
         budget=budget,
-        limiter=Limiter(section.rpm, section.tpm),
+        limiter=limiter,
         retry=RetryPolicy(section.max_attempts, tuple(section.backoff_s)),
         price=price_of(section),
         in_flight=section.in_flight,

@@ -21,7 +21,7 @@ from cogumi.teachers.limiter import Limiter
 from cogumi.teachers.pricing import Price, prompt_bytes
 from cogumi.teachers.retry import RetryPolicy
 from cogumi.teachers.transport import RawReply, retry_after_s
-from cogumi.teachers.types import Reply, Request, request_key
+from cogumi.teachers.types import Reply, Request, Usage, request_key
 from cogumi.teachers.wire_errors import WIRE, WireError, status_code
 
 _FAILURES_IN_A_ROW = 25
@@ -152,7 +152,8 @@ class LedgeredTeacher:
             )
             risk = worst
             try:
-                raw, reply = await self._send(body, request.model)
+                raw = await self._send(body)
+                reply = await self._read(key, number, raw, request.model, worst, waited)
             except WireError as error:
                 outcome = self._failed(key, number, error, worst, waited)
                 self.limiter.settle(reserved, 0, 0)
@@ -167,7 +168,8 @@ class LedgeredTeacher:
         finally:
             self._budget.settle(worst, cost, risk)
 
-    async def _send(self, body: bytes, model: str) -> tuple[RawReply, Reply]:
+    async def _send(self, body: bytes) -> RawReply:
+        """A 200 whose last byte was read. Raises WireError for anything else."""
         self.tally.open += 1
         try:
             raw = await self._transport.post(self._wire.path, body)
@@ -187,7 +189,20 @@ class LedgeredTeacher:
             raise error
         self.limiter.observe(raw.headers)
         self.tally.bought += 1
-        return raw, self._wire.decode(raw.body, model)
+        return raw
+
+    async def _read(self, key: str, number: int, raw: RawReply, model: str, worst: int, waited: float) -> Reply:
+        """The reply in the envelope. Where our own reader fails on it, the paid bytes are made durable before the
+        error goes on: once the reader is mended they are read from the ledger, and nothing is bought again.
+        """
+        try:
+            return self._wire.decode(raw.body, model)
+        except WireError:
+            raise
+        except Exception:
+            unread = Reply("", "stop", Usage(), model, notes=("reply-unread",))
+            await self._ledger.settle(self._received(key, number, raw, unread, worst, waited))
+            raise
 
     def _received(self, key: str, number: int, raw: RawReply, reply: Reply, worst: int, waited: float) -> Outcome:
         unpriced = any(WIRE[note].billable for note in reply.notes)

@@ -127,6 +127,11 @@ WIRE: dict[str, WireFault] = {
         "None needed.",
         billable=True,
     ),
+    "reply-unread": WireFault(
+        "The reply came, but this program failed to read it; its worst case stays at risk.",
+        "Report it. The bytes are in the ledger and are read from there once the program is mended.",
+        billable=True,
+    ),
     "model-other": WireFault(
         "Another model answered than was asked.",
         "Check the provider's routing; the row names the model that answered.",

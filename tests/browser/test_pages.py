@@ -6,10 +6,8 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.recipe import load_recipe
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
+from deployments.local_server import local_server
 from tests.conftest import miss
 
 pytestmark = pytest.mark.browser
@@ -115,46 +114,20 @@ def test_the_report_asks_the_network_for_nothing(chromium: str, report: Path, tm
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server with one finished run of the flow."""
     home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    root = f"http://127.0.0.1:{port}"
-    environment = {
-        **os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        "PREFECT_SERVER_UI_API_URL": f"{root}/api", "PREFECT_UI_API_URL": f"{root}/api", "DO_NOT_TRACK": "1",
-    }  # fmt: skip
-    prefect = str(Path(sys.executable).parent / "prefect")
-    server = subprocess.Popen(
-        [prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(360):
-            try:
-                if httpx.get(f"{root}/api/health", timeout=2).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.5)
-        command = [
-            sys.executable,
-            "-m",
-            "cogumi.cli.main",
-            "run",
-            "dataset",
-            "--recipe",
-            "tiny",
-            "--root",
-            str(home / "runs"),
-        ]
-        subprocess.run(
-            command, env={**environment, "PREFECT_API_URL": f"{root}/api"}, check=True, timeout=300, capture_output=True
-        )
-        yield root
-    finally:
-        server.terminate()
-        server.wait(60)
+    command = [
+        sys.executable,
+        "-m",
+        "cogumi.cli.main",
+        "run",
+        "dataset",
+        "--recipe",
+        "tiny",
+        "--root",
+        str(home / "runs"),
+    ]
+    with local_server(home) as environment:
+        subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=300, capture_output=True)
+        yield environment["PREFECT_API_URL"].removesuffix("/api")
 
 
 def test_the_dashboard_shows_the_run_its_tasks_and_artifacts(chromium: str, dashboard: str, tmp_path: Path) -> None:

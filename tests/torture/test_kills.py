@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-import httpx
 import pytest
 
 from cogumi.recipe import load_recipe
+from deployments.local_server import local_server
 from tests.torture.driving import LONG, command, finish, rounds
 from tests.torture.oracle import check_money, check_nothing_torn, check_published
 
@@ -70,30 +68,11 @@ def test_random_kills_lose_and_rebuy_nothing(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Prefect server in a process of its own, so that killed flow runs leave it standing."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect-home")
-    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    prefect = str(Path(sys.executable).parent / "prefect")
-    child = subprocess.Popen(
-        [prefect, "server", "start", "--port", str(port), "--host", "127.0.0.1"],
-        env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        for _ in range(360):
-            try:
-                if httpx.get(f"{url}/health", timeout=2).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.5)
-        yield {**environment, "PREFECT_API_URL": url}
-    finally:
-        child.terminate()
-        child.wait(60)
+    with local_server(tmp_path_factory.mktemp("prefect-home")) as environment:
+        yield environment
 
 
 def test_kills_through_prefect_lose_and_rebuy_nothing(tmp_path: Path, server: dict[str, str]) -> None:
-    for number in rounds("prefect-kills", 1, 50):
-        hurt(tmp_path, f"flow{number}", 3, seed=1000 + number, prefect=True, **server)
+    numbers = rounds("prefect-kills", 1, 50)
+    hits = sum(hurt(tmp_path, f"flow{number}", 3, seed=1000 + number, prefect=True, **server) for number in numbers)
+    assert LONG or hits >= 1

@@ -326,6 +326,15 @@ def test_the_estimate_is_near_what_the_demo_costs() -> None:
     assert spec["minutes"] > 1000
 
 
+def test_existing_questions_are_priced_by_their_difficulty() -> None:
+    def calls(easy: int, hard: int) -> dict[str, int]:
+        expected = estimate(load_recipe("demo"), given=Counter({Difficulty.EASY: easy, Difficulty.HARD: hard}))
+        return {stage["stage"]: stage["calls"] for stage in expected["stages"]}
+
+    assert calls(90, 0) == {"judge": 10, "answers_easy": 90}
+    assert calls(30, 60) == {"judge": 10, "answers_easy": 30, "answers_hard": 60}
+
+
 async def test_an_outage_uses_up_no_rounds(tmp_path: Path, loopback: Callable[..., LoopbackProcess]) -> None:
     """A provider that is away for longer than the retries stops the run; when it is back, the run has lost nothing."""
     away = loopback(script=["503"] * 1000)

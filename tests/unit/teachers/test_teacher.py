@@ -13,14 +13,17 @@ import openai
 import pytest
 
 from cogumi.errors import BudgetError, RunError
+from cogumi.recipe import load_recipe
 from cogumi.store.ledger import Ledger
 from cogumi.teachers.budget import Budget
+from cogumi.teachers.openai_compatible import OpenAIWire
 from cogumi.teachers.procedural.local import LocalTransport
 from cogumi.teachers.procedural.mind import Mind
 from cogumi.teachers.retry import RetryPolicy
 from cogumi.teachers.server.serve import LoopbackProcess
+from cogumi.teachers.staff import shared_limiters
 from cogumi.teachers.teacher import LedgeredTeacher
-from cogumi.teachers.types import Request, request_key
+from cogumi.teachers.types import Reply, Request, request_key
 from cogumi.teachers.wire_errors import WireError
 from tests.conftest import MODEL, bill_of
 
@@ -81,6 +84,53 @@ async def test_retries_are_rows_of_their_own_and_the_policy_counts_them(
     await teacher.complete(request("third time lucky"), "s")
     rows = [(row["attempt"], row["state"], row["error_code"]) for row in ledger.rows("attempt", "state", "error_code")]
     assert rows == [(1, "unknown", "server-error"), (2, "unknown", "reset-before-reply"), (3, "received", "")]
+
+
+async def test_failures_are_told_by_code_with_what_was_waited(loopback: Start, hire: Hire, ledger: Ledger) -> None:
+    teacher = hire(loopback(script=["500", "429-wait", "503", "503"]).url, retry=RetryPolicy(3, (0.01,)))
+    with pytest.raises(WireError, match="unavailable"):  # a 429 is no attempt: the third failure ends it
+        await teacher.complete(request("first"), "s")
+    rows = {row["code"]: row for row in ledger.failures()}
+    assert {code: row["count"] for code, row in rows.items()} == {
+        "server-error": 1,
+        "rate-limited-wait": 1,
+        "unavailable": 2,
+    }
+    assert rows["rate-limited-wait"]["waited_s"] == pytest.approx(1.0, abs=0.05)
+    assert 0 < rows["server-error"]["waited_s"] < 0.05
+    assert {row["provider"] for row in rows.values()} == {"loopback"}
+
+
+async def test_a_reader_that_raises_on_a_paid_envelope_costs_nothing_to_mend(
+    loopback: Start, hire: Hire, ledger: Ledger, tmp_path: Path
+) -> None:
+    """C1 holds for our own mistakes too: the bytes are durable before anything reads them."""
+
+    class BrokenWire(OpenAIWire):
+        def decode(self, body: bytes, asked_model: str) -> Reply:
+            raise ZeroDivisionError
+
+    provider = loopback()
+    budget = Budget(1.0)
+    with pytest.raises(ZeroDivisionError):
+        await hire(provider.url, wire=BrokenWire(), budget=budget).complete(request("once"), "s")
+    (row,) = ledger.rows("state", "error_code", "reply", "cost_nanousd", "at_risk_nanousd")
+    assert (row["state"], row["error_code"]) == ("received", "reply-unread") and row["reply"]
+    billed = bill_of(tmp_path / "bill-0.tsv")
+    assert row["cost_nanousd"] <= billed[1] <= row["cost_nanousd"] + row["at_risk_nanousd"]
+    assert budget.at_risk == row["at_risk_nanousd"] and budget.in_flight == 0
+    mended = await hire(provider.url).complete(request("once"), "s")
+    assert mended.reused and mended.text
+    assert bill_of(tmp_path / "bill-0.tsv") == billed
+
+
+async def test_teachers_that_are_one_model_share_its_limits(tmp_path: Path, ledger: Ledger) -> None:
+    recipe = load_recipe(
+        "tiny", ["teachers.judge.model=loopback/questioner", "teachers.judge.rpm=30", "teachers.questioner.rpm=60"]
+    )
+    limiters = shared_limiters(recipe)
+    assert limiters["judge"] is limiters["questioner"] and limiters["judge"].rpm == 30
+    assert limiters["answerer"] is not limiters["judge"] and limiters["answerer"].rpm is None
 
 
 async def test_attempts_end_with_the_policy(loopback: Start, hire: Hire, ledger: Ledger) -> None:
