@@ -239,7 +239,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)
+        raw = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)  # nosec B506 # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError("recipe-not-yaml", f"{path}: {error}") from None
     if not isinstance(raw, dict):

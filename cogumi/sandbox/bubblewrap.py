@@ -161,7 +161,7 @@ def _bwrap() -> list[str]:
         "65534",
         "--gid",
         "65534",
-    ]
+    ]  # nosec B108 # inside the sandbox
 
 
 def _python_folders() -> list[str]:
