@@ -120,7 +120,7 @@ async def _ours(url: str, requests: int, in_flight: int) -> Run:
         budget=Budget(100.0),
         limiter=Limiter(None, None),
         retry=RetryPolicy(3, (2, 4, 8)),
-        price=Price(150, 600, 75, 150),
+        price=Price(150, 600, 75, 150, 150),
         in_flight=in_flight,
     )
     progress = Progress()

@@ -73,7 +73,7 @@ async def _ask_for(url: str, rpm: float | None, seconds: float) -> None:
             budget=Budget(None),
             limiter=Limiter(rpm, None),
             retry=RetryPolicy(3, (2, 4, 8)),
-            price=Price(150, 600, 75, 150),
+            price=Price(150, 600, 75, 150, 150),
             in_flight=20,
         )
         until = time.monotonic() + seconds

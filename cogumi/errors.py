@@ -118,6 +118,10 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "Most calls to a teacher failed, so the run stopped early.",
         "Look at the table of retries by code, mend the cause, run the same command: it resumes.",
     ),
+    "batch-unreachable": ErrorEntry(
+        "The provider stayed away while a batch of ours was open there.",
+        "Run the same command when the provider answers: the batch is followed, not bought again.",
+    ),
     "run-not-found": ErrorEntry("There is no such run.", "Name a folder under runs/, or start one with cogumi run."),
     "run-interrupted": ErrorEntry(
         "The run was interrupted.", "Run the same command: it resumes, and says what it reuses."

@@ -72,7 +72,7 @@ def _section(path: str, model: type[BaseModel], parts: list[str], seen: set[type
     seen.add(model)
     rows, inner = [], []
     for name, field in model.model_fields.items():
-        kind = str(field.annotation).replace("typing.", "").replace("cogumi.recipe.", "").replace("|", "\\|")
+        kind = str(field.annotation).replace("typing.", "").replace("cogumi.recipe.sections.", "").replace("|", "\\|")
         kind = getattr(field.annotation, "__name__", kind) if isinstance(field.annotation, type) else kind
         default = (
             ""

@@ -129,7 +129,7 @@ async def hire(ledger: Ledger) -> AsyncIterator[Callable[..., LedgeredTeacher]]:
             "budget": Budget(None),
             "limiter": Limiter(None, None),
             "retry": RetryPolicy(1, (0.01,)),
-            "price": Price(150, 600, 75, 150),
+            "price": Price(150, 600, 75, 150, 150),
             "in_flight": 50,
         }
         hired.append(LedgeredTeacher(**{**settings, **changes}))

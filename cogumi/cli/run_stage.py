@@ -107,8 +107,9 @@ def show_estimate(request: DatasetRequest, as_json: bool) -> None:
     if as_json:
         print_json(expected)
         return
-    columns = ["stage", "model", "calls", "tokens in", "tokens out", "USD", "minutes"]
-    names = ["stage", "model", "calls", "prompt_tokens", "completion_tokens", "cost_usd", "minutes"]
+    columns = ["stage", "model", "delivery", "calls", "tokens in", "tokens out", "USD", "plain USD", "minutes"]
+    names = ["stage", "model", "delivery", "calls", "prompt_tokens", "completion_tokens", "cost_usd", "plain_usd"]
+    names.append("minutes")
     console.print(
         table(f"Estimate for {request.run}", columns, [[row[n] for n in names] for row in expected["stages"]])
     )
@@ -117,6 +118,10 @@ def show_estimate(request: DatasetRequest, as_json: bool) -> None:
         f"about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), {expected['minutes']:,.1f} minutes",
         highlight=False,
     )
+    if expected["saving_usd"] > 0:
+        console.print(
+            f"batches and caching save ${expected['saving_usd']:,.2f} of ${expected['plain_usd']:,.2f}", highlight=False
+        )
     if expected["max_usd"] is not None:
         console.print(f"hard stop at ${expected['max_usd']:,.2f} (budget.max_usd)", highlight=False)
 

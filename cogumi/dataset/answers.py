@@ -96,7 +96,7 @@ async def _ask(
     replica: int,
     hard: bool,
 ) -> Reply | None:
-    prompt = answer_prompt(question.text, hard)
+    prompt = answer_prompt(question.text, hard, guided=section.cache != "off")
     return await run.ask(
         stage,
         section.teacher,
@@ -105,4 +105,6 @@ async def _ask(
         max_tokens=most,
         temperature=section.temperature,
         replica=replica,
+        cache=section.cache,
+        alone=replica > 0,  # what one batch did not bring is not worth waiting for another
     )

@@ -9,18 +9,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from cogumi.dataset.progress import Progress
+from cogumi.dataset.route import Way
 from cogumi.domain import Question
 from cogumi.errors import CogumiError
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.staff import Staff
-from cogumi.teachers.types import Reply
+from cogumi.teachers.types import Cache, Reply
 from cogumi.teachers.wire_errors import WireError
 
 Watcher = Callable[["DatasetRun"], None]
 WATCHER: ContextVar[Watcher | None] = ContextVar("dataset-watcher", default=None)
 """Called with the run when it opens, in the caller's context: how a terminal gets at the progress inside a flow."""
 
+_HOW = {"workers", "delivery"}  # how calls are made, not what is asked
+_MOST_WAITING = 100_000
 STAGES = ("questions", "judge", "answers_easy", "answers_hard")
 
 
@@ -33,6 +36,7 @@ class DatasetRun:
     staff: Staff
     progress: Progress
     log: logging.Logger
+    routes: dict[str, Way] = field(default_factory=dict)
     slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     accepted: list[Question] = field(default_factory=list)
 
@@ -44,7 +48,12 @@ class DatasetRun:
             "answers_hard": data.answers_hard.workers,
         }
         for stage in STAGES:
-            self.slots[stage] = asyncio.Semaphore(workers.get(stage, 1000))
+            unbounded = self.batched(stage) or stage not in workers
+            self.slots[stage] = asyncio.Semaphore(_MOST_WAITING if unbounded else workers[stage])
+
+    def batched(self, stage: str) -> bool:
+        """Whether a stage goes through the batch API."""
+        return self.routes.get(stage) == "batch"
 
     async def ask(
         self,
@@ -56,8 +65,11 @@ class DatasetRun:
         max_tokens: int,
         temperature: float | None,
         replica: int = 0,
+        cache: Cache = "off",
+        alone: bool = False,
     ) -> Reply | None:
-        """One call within the stage's workers; None where it failed for good and the run can go on without it.
+        """One call within the stage's workers, or its part of a batch where the stage goes by batch and it is not
+        asked `alone`; None where it failed for good and the run can go on without it.
 
         Raises what must stop the run: fatal wire errors, BudgetError, StorageError, too-many-failures.
         """
@@ -71,6 +83,8 @@ class DatasetRun:
                     temperature=temperature,
                     stage=stage,
                     replica=replica,
+                    cache=cache,
+                    batched=self.batched(stage) and not alone,
                 )
             except WireError as error:
                 self.log.warning("%s: call given up: %s", stage, error.code)
@@ -86,17 +100,15 @@ class DatasetRun:
             name: [self.recipe.teachers[name].label, self.recipe.teachers[name].model] for name in sorted(names)
         }
         sections = [
-            data.questions.model_dump(mode="json"),
-            data.judge.model_dump(mode="json", exclude={"workers"}),
+            data.questions.model_dump(mode="json", exclude=_HOW),
+            data.judge.model_dump(mode="json", exclude=_HOW),
         ]
         return content_hash([self.recipe.seed, sections, teachers])
 
     def answers_hash(self) -> str:
         """Identity of how answers are made."""
         data = self.recipe.dataset
-        sections = [
-            section.model_dump(mode="json", exclude={"workers"}) for section in (data.answers_easy, data.answers_hard)
-        ]
+        sections = [section.model_dump(mode="json", exclude=_HOW) for section in (data.answers_easy, data.answers_hard)]
         teachers = [self.recipe.teachers[name].model for name in (data.answers_easy.teacher, data.answers_hard.teacher)]
         return content_hash([self.recipe.seed, sections, teachers])
 

@@ -15,11 +15,10 @@ from typing import Any
 from cogumi.dataset.hidden import hidden_questions
 from cogumi.dataset.judge import hidden_count
 from cogumi.dataset.prompts import answer_prompt, judge_prompt, question_prompt
+from cogumi.dataset.route import Calls, Route, Way, choose_routes
 from cogumi.domain import Cell, Difficulty
 from cogumi.recipe import DatasetSection, Recipe, TeacherSection
 from cogumi.store.ledger import Ledger
-from cogumi.teachers.pricing import price_of
-from cogumi.teachers.types import Usage
 
 _PASS_RATE = 0.9
 _QUESTION_TOKENS, _SCORE_TOKENS, _EASY_TOKENS, _HARD_TOKENS = 60, 35, 150, 750
@@ -31,15 +30,20 @@ _MEASURED_FROM = 20
 
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
-    """Calls, tokens, money and minutes of one stage and teacher. `measured`: from this run's own replies."""
+    """Calls, tokens, money and minutes of one stage and teacher, by the way they are delivered.
+
+    `plain_usd`: the same as single calls without a cache. `measured`: from this run's own replies.
+    """
 
     stage: str
     teacher: str
     model: str
+    delivery: Way
     calls: int
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float
+    plain_usd: float
     minutes: float
     measured: bool
 
@@ -51,20 +55,33 @@ def estimate(recipe: Recipe, ledger: Ledger | None = None, given: Counter[Diffic
         ledger: the run's ledger, where it exists: what was bought is taken off, what was measured is used.
         given: existing questions to be judged and answered, by difficulty, in place of the recipe's cells.
     """
-    rows = _stage_calls(recipe, given)
     bought = ledger.table("stage", "state") if ledger else []
     measured = {row["stage"]: row for row in bought if row["state"] == "received"}
-    stages = [_estimate_stage(recipe, *row, measured.get(row[0])) for row in rows]
+    calls = [_calls(recipe, *row, measured.get(row[0])) for row in _stage_calls(recipe, given)]
+    routes = choose_routes(recipe, calls)
+    stages = [_stage(recipe, c, routes[c.stage, c.teacher], c.stage in _known(measured)) for c in calls]
+    cost, plain = sum(stage.cost_usd for stage in stages), sum(stage.plain_usd for stage in stages)
     return {
         "stages": [asdict(stage) for stage in stages],
         "calls": sum(stage.calls for stage in stages),
         "reused": ledger.replies if ledger else 0,
-        "cost_usd": round(sum(stage.cost_usd for stage in stages), 4),
-        "cost_usd_range": [round(sum(stage.cost_usd for stage in stages) * factor, 4) for factor in (0.7, 1.4)],
+        "cost_usd": round(cost, 4),
+        "cost_usd_range": [round(cost * factor, 4) for factor in (0.7, 1.4)],
+        "plain_usd": round(plain, 4),
+        "saving_usd": round(plain - cost, 4),
         "minutes": round(_together(stages), 1),
         "max_usd": recipe.budget.max_usd,
         "rehearsal": recipe.rehearsal,
     }
+
+
+def routes_of(estimated: dict[str, Any]) -> dict[str, Way]:
+    """The way of delivery by stage."""
+    return {row["stage"]: row["delivery"] for row in estimated["stages"]}
+
+
+def _known(measured: dict[str, dict[str, Any]]) -> set[str]:
+    return {stage for stage, row in measured.items() if row["attempts"] >= _MEASURED_FROM}
 
 
 def _together(stages: list[StageEstimate]) -> float:
@@ -127,7 +144,7 @@ def _judge_size(per_call: int) -> int:
     return len(prompt.system + prompt.user) // 4
 
 
-def _estimate_stage(
+def _calls(
     recipe: Recipe,
     stage: str,
     teacher: str,
@@ -135,30 +152,43 @@ def _estimate_stage(
     prompt: int,
     completion: int,
     measured: dict[str, Any] | None,
-) -> StageEstimate:
+) -> Calls:
+    """What is still to be bought; `prompt` is without the guide that caching brings along."""
     section = recipe.teachers[teacher]
+    prefix = _guide_tokens(recipe) if stage == "answers_hard" else 0
+    asked = prompt + prefix
     if section.label == "loopback":
         completion = round(completion * _LOOPBACK_SHARE[stage])
-    known = measured is not None and measured["attempts"] >= _MEASURED_FROM
-    if known and measured is not None:
-        prompt, completion = (
-            measured["prompt_tokens"] // measured["attempts"],
-            measured["completion_tokens"] // measured["attempts"],
-        )
+    if measured is not None and measured["attempts"] >= _MEASURED_FROM:
+        asked = measured["prompt_tokens"] // measured["attempts"]
+        completion = measured["completion_tokens"] // measured["attempts"]
     left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
-    cost = price_of(section).cost(Usage(prompt, completion)) * left / 1e9
-    minutes = _minutes(section, left, prompt + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
+    minutes = _minutes(section, left, asked + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
+    return Calls(stage, teacher, left, asked, completion, prefix, max(0, asked - prefix), minutes)
+
+
+def _stage(recipe: Recipe, calls: Calls, route: Route, known: bool) -> StageEstimate:
     return StageEstimate(
-        stage,
-        teacher,
-        section.model,
-        left,
-        prompt * left,
-        completion * left,
-        round(cost, 4),
-        round(minutes, 1),
-        known,
+        stage=calls.stage,
+        teacher=calls.teacher,
+        model=recipe.teachers[calls.teacher].model,
+        delivery=route.way,
+        calls=calls.count,
+        prompt_tokens=calls.prompt * calls.count,
+        completion_tokens=calls.completion * calls.count,
+        cost_usd=round(route.cost_usd, 4),
+        plain_usd=round(route.plain_usd, 4),
+        minutes=round(route.minutes, 1),
+        measured=known,
     )
+
+
+def _guide_tokens(recipe: Recipe) -> int:
+    """Tokens of the guide before hard questions, where it is cached; 0 where it is not sent."""
+    if recipe.dataset.answers_hard.cache == "off":
+        return 0
+    plain, guided = answer_prompt("", hard=True), answer_prompt("", hard=True, guided=True)
+    return (len(guided.system) - len(plain.system)) // 4
 
 
 def _minutes(section: TeacherSection, calls: int, tokens: int, seconds: float, workers: int) -> float:

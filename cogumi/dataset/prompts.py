@@ -52,9 +52,13 @@ def judge_prompt(questions: list[tuple[str, Cell]]) -> Prompt:
     return Prompt(_read("judge_system"), _fill("judge_user", {"questions": "\n\n".join(blocks)}))
 
 
-def answer_prompt(question: str, hard: bool) -> Prompt:
-    """Asks for an answer: direct for easy questions, draft, critique and revision for hard ones."""
-    return Prompt(_read("answer_hard_system" if hard else "answer_easy_system"), question)
+def answer_prompt(question: str, hard: bool, guided: bool = False) -> Prompt:
+    """Asks for an answer: direct for easy questions, draft, critique and revision for hard ones.
+
+    `guided` puts the long guide before the instructions of a hard one: the shared prefix that prompt caching is for.
+    """
+    system = _read("answer_hard_system" if hard else "answer_easy_system")
+    return Prompt(f"{_read('answer_hard_guide')}\n\n{system}" if hard and guided else system, question)
 
 
 def topic_and_angle(cell: Cell, seed: int, call: int) -> tuple[str, str]:

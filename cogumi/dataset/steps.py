@@ -15,12 +15,14 @@ from typing import Any
 
 from cogumi.dataset.answers import answer_questions
 from cogumi.dataset.context import WATCHER, DatasetRun, stop_code
+from cogumi.dataset.estimate import estimate, routes_of
 from cogumi.dataset.export import write_checkpoint, write_exports
 from cogumi.dataset.given import Given
 from cogumi.dataset.grow import decide_all, grow_shard, judge_all
 from cogumi.dataset.merge import check_merged
 from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
 from cogumi.dataset.progress import Progress
+from cogumi.dataset.route import Way
 from cogumi.dataset.shards import Answered, Grown, load_answered, load_grown, save
 from cogumi.dataset.verify import unverified_rows
 from cogumi.domain import Difficulty, Rejected
@@ -50,7 +52,7 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
                 ledger.replies,
             )
             try:
-                run = DatasetRun(recipe, folder, staff, Progress(), log)
+                run = DatasetRun(recipe, folder, staff, Progress(), log, await settled_routes(recipe, ledger))
                 if watch := WATCHER.get():
                     watch(run)
                 yield run
@@ -62,6 +64,14 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
         ledger.close()
         log.removeHandler(handler)
         handler.close()
+
+
+async def settled_routes(recipe: Recipe, ledger: Ledger) -> dict[str, Way]:
+    """How each stage is delivered. Decided once a run: a resumed one goes the way that it has begun."""
+    name = f"routes/{content_hash({stage: s.delivery for stage, s in recipe.dataset.stages.items()})}"
+    await ledger.remember(name, routes_of(estimate(recipe, ledger)))
+    routes: dict[str, Way] = ledger.recall(name)  # type: ignore[assignment] # just kept
+    return routes
 
 
 async def grow(run: DatasetRun, order: GrowOrder) -> Pointer:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from cogumi.errors import StorageError
-from cogumi.store.schema import ATTEMPTS, MEMOS, open_engine, prepare, translate
+from cogumi.store.schema import ATTEMPTS, BATCHES, MEMOS, open_engine, prepare, translate
 
 _ROWS_A_WRITE = 500
 
@@ -54,7 +54,7 @@ def _copy(source_url: str, run: str, destination_url: str, as_run: str) -> int:
             if writing.execute(held).scalar_one():
                 raise StorageError("backup-exists", f"the destination already holds run {as_run!r}")
             with reading.begin():
-                return sum(_copy_table(table, reading, run, writing, as_run) for table in (MEMOS, ATTEMPTS))
+                return sum(_copy_table(table, reading, run, writing, as_run) for table in (MEMOS, BATCHES, ATTEMPTS))
     except DBAPIError as error:
         raise translate(error) from error
     finally:
@@ -63,7 +63,7 @@ def _copy(source_url: str, run: str, destination_url: str, as_run: str) -> int:
 
 
 def _copy_table(table: Table, reading: Connection, run: str, writing: Connection, as_run: str) -> int:
-    """Copy one table's rows of a run; returns the count for attempts, 0 for memos."""
+    """Copy one table's rows of a run; returns the count for attempts, 0 for the others."""
     copied = 0
     found = reading.execution_options(yield_per=_ROWS_A_WRITE).execute(select(table).where(table.c.run == run))
     for part in found.mappings().partitions(_ROWS_A_WRITE):

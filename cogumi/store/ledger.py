@@ -5,8 +5,8 @@
     await ledger.received(key, 1, ...)    # durable before the reply counts  (contract C1)
     ledger.reply(key)                     # the raw bytes, never bought again
 
-Opening marks what was in flight at a crash as `unknown`, its worst-case price at risk (C3). One process
-writes one run: the run folder's lock sees to that.
+Opening marks what was in flight at a crash as `unknown`, its worst-case price at risk (C3); items of open batches
+stay `intent`, since the provider still has them. One process writes one run: the run folder's lock sees to that.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
 
+from cogumi.store.batch_rows import Batch, insert_batches, read_batches, update_batches
 from cogumi.store.group_commit import GroupCommit
 from cogumi.store.schema import ATTEMPTS, MEMOS, open_engine, prepare, translate
 
@@ -41,6 +42,7 @@ class Attempt:
     request: bytes
     at_risk_nanousd: int
     sent_at: float
+    batch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Outcome:
     reply: bytes | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    cache_written_tokens: int = 0
     completion_tokens: int = 0
     cost_nanousd: int = 0
     at_risk_nanousd: int = 0
@@ -83,7 +86,8 @@ class Ledger:
         self.engine = engine
         self.run = run
         self._memo_insert = pg_insert(MEMOS) if engine.dialect.name == "postgresql" else sqlite_insert(MEMOS)
-        self._commits = GroupCommit(engine, {"intent": self._insert, "outcome": self._update, "memo": self._memo})
+        kinds = {"batch": insert_batches, "intent": self._insert, "outcome": self._update, "memo": self._memo}
+        self._commits = GroupCommit(engine, {**kinds, "batch-note": update_batches})
         self._replied, self._attempts = self._load_keys()
 
     @staticmethod
@@ -96,7 +100,7 @@ class Ledger:
         prepare(engine)
         try:
             with engine.begin() as connection:
-                in_flight = and_(ATTEMPTS.c.run == run, ATTEMPTS.c.state == "intent")
+                in_flight = and_(ATTEMPTS.c.run == run, ATTEMPTS.c.state == "intent", ATTEMPTS.c.batch == "")
                 left = update(ATTEMPTS).where(in_flight)
                 connection.execute(
                     left.values(state="unknown", error_code="crashed-in-flight", finished_at=time.time())
@@ -137,7 +141,38 @@ class Ledger:
         """Keep a decision; the first one kept under a name stays."""
         await self._commits.write("memo", {"run": self.run, "name": name, "value": orjson.dumps(value).decode()})
 
+    async def open_batch(self, batch: Batch) -> None:
+        """Record a batch before it is submitted."""
+        await self._commits.write("batch", {"run": self.run, **_fields(batch)})
+
+    async def note_batch(self, batch: Batch) -> None:
+        """Record what has become of a batch: its provider id, its state, its counts."""
+        await self._commits.write("batch-note", {"b_run": self.run, **{f"b_{k}": v for k, v in _fields(batch).items()}})
+
     # -- reading
+
+    def batches(self) -> list[Batch]:
+        """Every batch of the run, in the order submitted."""
+        return read_batches(self.engine, self.run)
+
+    def batch_items(self, label: str) -> list[Attempt]:
+        """The attempts of a batch that have no outcome yet."""
+        columns = [ATTEMPTS.c[name] for name in Attempt.__dataclass_fields__]
+        query = select(*columns).where(
+            ATTEMPTS.c.run == self.run, ATTEMPTS.c.batch == label, ATTEMPTS.c.state == "intent"
+        )
+        with self.engine.connect() as connection:
+            return [Attempt(**row._mapping) for row in connection.execute(query)]
+
+    def batch_outcomes(self, label: str) -> dict[str, int]:
+        """How many attempts of a batch are in each state."""
+        query = (
+            select(ATTEMPTS.c.state, func.count())
+            .where(ATTEMPTS.c.run == self.run, ATTEMPTS.c.batch == label)
+            .group_by(ATTEMPTS.c.state)
+        )
+        with self.engine.connect() as connection:
+            return {state: count for state, count in connection.execute(query)}
 
     def has_reply(self, request_key: str) -> bool:
         return request_key in self._replied
@@ -182,6 +217,7 @@ class Ledger:
             for name in (
                 "prompt_tokens",
                 "cached_tokens",
+                "cache_written_tokens",
                 "completion_tokens",
                 "cost_nanousd",
                 "at_risk_nanousd",
@@ -276,7 +312,7 @@ _UPDATE = (
 )
 
 
-def _fields(value: Attempt | Outcome) -> dict[str, Any]:
+def _fields(value: Attempt | Outcome | Batch) -> dict[str, Any]:
     """A frozen slots dataclass as a flat dict; asdict would copy the reply bytes' container recursively."""
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 

@@ -51,15 +51,37 @@ ATTEMPTS = Table(
     Column("reply", LargeBinary),
     Column("prompt_tokens", Integer, nullable=False, default=0),
     Column("cached_tokens", Integer, nullable=False, default=0),
+    Column("cache_written_tokens", Integer, nullable=False, default=0, server_default="0"),
     Column("completion_tokens", Integer, nullable=False, default=0),
     Column("cost_nanousd", BigInteger, nullable=False, default=0),
     Column("at_risk_nanousd", BigInteger, nullable=False, default=0),
     Column("sent_at", Float, nullable=False),
     Column("finished_at", Float, nullable=False, default=0),
     Column("waited_s", Float, nullable=False, default=0),
+    Column("batch", String(40), nullable=False, default="", server_default=""),  # label under batches; "" for a call
     Index("attempts_by_state", "run", "state"),
 )
 """One row per attempt at a provider call; see DESIGN section 4."""
+
+BATCHES = Table(
+    "batches",
+    METADATA,
+    Column("run", String(80), primary_key=True),
+    Column("label", String(40), primary_key=True),  # ours, made before the provider knows of the batch
+    Column("provider", String(40), nullable=False),
+    Column("model", String(120), nullable=False),
+    Column("stage", String(40), nullable=False),
+    Column("provider_id", String(120), nullable=False, default=""),  # durable before the first look
+    Column("state", String(10), nullable=False),  # open -> ended | cancelled | refused | lost
+    Column("requests", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("enqueued_tokens", BigInteger, nullable=False),
+    Column("succeeded", Integer, nullable=False, default=0),
+    Column("failed", Integer, nullable=False, default=0),
+    Column("submitted_at", Float, nullable=False),
+    Column("ended_at", Float, nullable=False, default=0),
+)
+"""One row per batch at a provider. Its items are attempts with its label, `intent` until the batch has ended."""
 
 MEMOS = Table(
     "memos",
@@ -72,9 +94,20 @@ MEMOS = Table(
 
 META = Table("meta", METADATA, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Migration = Callable[[Connection], None]
-MIGRATIONS: dict[int, Migration] = {}
+
+
+def _to_2(connection: Connection) -> None:
+    """Batches, and prompt tokens written to a cache."""
+    BATCHES.create(connection)
+    for column in (ATTEMPTS.c.cache_written_tokens, ATTEMPTS.c.batch):
+        kind = column.type.compile(connection.dialect)
+        default = "0" if column is ATTEMPTS.c.cache_written_tokens else "''"
+        connection.exec_driver_sql(f"ALTER TABLE attempts ADD COLUMN {column.name} {kind} NOT NULL DEFAULT {default}")
+
+
+MIGRATIONS: dict[int, Migration] = {2: _to_2}
 """Version reached -> the step that reaches it from the one before. Steps run in one transaction."""
 
 

@@ -36,7 +36,10 @@ class AnthropicWire:
             "messages": [{"role": "user", "content": request.user}],
         }
         if request.system:
-            body["system"] = [{"type": "text", "text": request.system}]
+            block: dict[str, Any] = {"type": "text", "text": request.system}
+            if request.cache != "off":
+                block["cache_control"] = {"type": "ephemeral", "ttl": request.cache}
+            body["system"] = [block]
         return orjson.dumps(body)
 
     def decode(self, body: bytes, asked_model: str) -> Reply:
@@ -70,4 +73,6 @@ def _usage(raw: Any) -> tuple[Usage, list[str]]:
     )
     if fresh is None or completion is None or read is None or written is None:
         return Usage(), ["usage-invalid"]
-    return Usage(fresh + read + written, completion, read, written), []
+    kept = raw.get("cache_creation")
+    an_hour = count(kept.get("ephemeral_1h_input_tokens", 0)) if isinstance(kept, dict) else 0
+    return Usage(fresh + read + written, completion, read, written, min(an_hour or 0, written)), []

@@ -72,5 +72,5 @@ def _usage(raw: Any) -> tuple[Usage, list[str]]:
     cached = min(count(details.get("cached_tokens", 0)) or 0, prompt) if isinstance(details, dict) else 0
     cost = raw.get("cost")
     return Usage(
-        prompt, completion, cached, 0, float(cost) if isinstance(cost, int | float) and cost >= 0 else None
+        prompt, completion, cached, 0, 0, float(cost) if isinstance(cost, int | float) and cost >= 0 else None
     ), []

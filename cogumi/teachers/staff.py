@@ -12,11 +12,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cogumi.errors import InputError
-from cogumi.recipe import Recipe, TeacherSection
+from cogumi.recipe import BatchSection, Recipe, TeacherSection
 from cogumi.store.ledger import Ledger
+from cogumi.teachers.anthropic_batch import AnthropicBatchDesk
 from cogumi.teachers.anthropic_messages import AnthropicWire
+from cogumi.teachers.batch_desk import BatchDesk
+from cogumi.teachers.batching import BatchedTeacher
 from cogumi.teachers.budget import Budget
 from cogumi.teachers.limiter import Limiter
+from cogumi.teachers.openai_batch import OpenAIBatchDesk
 from cogumi.teachers.openai_compatible import OpenAIWire
 from cogumi.teachers.pricing import price_of
 from cogumi.teachers.procedural.local import LocalTransport
@@ -26,7 +30,7 @@ from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
 from cogumi.teachers.teacher import LedgeredTeacher, Tally, Transport
 from cogumi.teachers.transport import HttpTransport
-from cogumi.teachers.types import Reply, Request
+from cogumi.teachers.types import Cache, Reply, Request, Teacher
 
 BILL_FILE = "provider_bill.tsv"
 
@@ -38,6 +42,7 @@ class Staff:
         self.recipe = recipe
         self.ledger = ledger
         self.teachers = teachers
+        self.batched: dict[str, BatchedTeacher] = {}
         self.budget = budget
 
     async def ask(
@@ -50,16 +55,25 @@ class Staff:
         temperature: float | None,
         stage: str,
         replica: int = 0,
+        cache: Cache = "off",
+        batched: bool = False,
     ) -> Reply:
-        """One call to a teacher by its name in the recipe. Raises as `LedgeredTeacher.complete` does."""
-        teacher = self.teachers[name]
-        return await teacher.complete(Request(teacher.model, system, user, max_tokens, temperature, replica), stage)
+        """One call to a teacher by its name in the recipe, or its part of a batch. Raises as `complete` does."""
+        teacher: Teacher = self.batched[name] if batched else self.teachers[name]
+        request = Request(teacher.model, system, user, max_tokens, temperature, replica, cache)
+        return await teacher.complete(request, stage)
+
+    def batched_as(self, teacher: LedgeredTeacher) -> BatchedTeacher | None:
+        """The batched teacher of the same provider and model, which must follow all of its batches, or None."""
+        same = (t for t in self.batched.values() if (t.provider, t.model) == (teacher.provider, teacher.model))
+        return next(same, None)
 
     @property
     def tally(self) -> Tally:
         """Calls of this process over all teachers."""
         total = Tally()
-        for teacher in set(self.teachers.values()):
+        everyone: set[LedgeredTeacher | BatchedTeacher] = {*self.teachers.values(), *self.batched.values()}
+        for teacher in everyone:
             total.bought += teacher.tally.bought
             total.reused += teacher.tally.reused
             total.retried += teacher.tally.retried
@@ -82,8 +96,17 @@ async def open_staff(recipe: Recipe, ledger: Ledger, run_folder: Path) -> AsyncI
         url = loopback.start().url if loopback else ""
         for name, section in recipe.teachers.items():
             staff.teachers[name] = _hire(section, url, ledger, budget, limiters[name])
+            if section.batch is not None:
+                made = staff.batched_as(staff.teachers[name]) or _batched(
+                    staff.teachers[name], section, section.batch, url, ledger, budget
+                )
+                staff.batched[name] = made
+        for batched in set(staff.batched.values()):
+            batched.adopt()
         yield staff
     finally:
+        for batched in set(staff.batched.values()):
+            await batched.aclose()
         for teacher in staff.teachers.values():
             await teacher.aclose()
         if loopback:
@@ -103,6 +126,8 @@ def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
         rpm=section.rpm,
         tpm=section.tpm,
         bill=run_folder / BILL_FILE,
+        batch_s=section.batch_s,
+        batch_fault_share=section.fault_share,
     )
 
 
@@ -119,10 +144,32 @@ def shared_limiters(recipe: Recipe) -> dict[str, Limiter]:
     return by_name
 
 
+def open_desk(section: TeacherSection, loopback_url: str = "") -> BatchDesk:
+    """The batch API of a teacher. Raises InputError url-refused or key-missing."""
+    root, http = _root(section, loopback_url), section.allow_loopback_http or section.base_url == "loopback"
+    desk = AnthropicBatchDesk if section.wire == "anthropic" else OpenAIBatchDesk
+    return desk(root, _key(section), section.timeout_s, http)
+
+
+def _batched(
+    single: LedgeredTeacher, section: TeacherSection, batch: BatchSection, url: str, ledger: Ledger, budget: Budget
+) -> BatchedTeacher:
+    return BatchedTeacher(
+        single=single,
+        desk=open_desk(section, url),
+        wire=_wire(section),
+        ledger=ledger,
+        budget=budget,
+        price=price_of(section),
+        section=batch,
+        retry=RetryPolicy(section.max_attempts, tuple(section.backoff_s)),
+    )
+
+
 def _hire(
     section: TeacherSection, loopback_url: str, ledger: Ledger, budget: Budget, limiter: Limiter
 ) -> LedgeredTeacher:
-    wire = AnthropicWire() if section.wire == "anthropic" else OpenAIWire(newer_names=section.label == "openai")
+    wire = _wire(section)
     return LedgeredTeacher(
         provider=section.label,
         model=section.model,
@@ -137,15 +184,29 @@ def _hire(
     )
 
 
+def _wire(section: TeacherSection) -> AnthropicWire | OpenAIWire:
+    return AnthropicWire() if section.wire == "anthropic" else OpenAIWire(newer_names=section.label == "openai")
+
+
 def _transport(section: TeacherSection, wire: AnthropicWire | OpenAIWire, loopback_url: str) -> Transport:
     if section.wire == "procedural":
         return LocalTransport(Mind())
-    key = ""
-    if section.api_key_env:
-        key = os.environ.get(section.api_key_env, "").strip()
-        if not key:
-            raise InputError("key-missing", section.api_key_env)
-    if section.base_url == "loopback":
-        root = loopback_url if section.wire == "anthropic" else f"{loopback_url}/v1"
-        return HttpTransport(root, wire.headers(key), section.timeout_s, allow_loopback_http=True, hide=key)
-    return HttpTransport(section.base_url, wire.headers(key), section.timeout_s, section.allow_loopback_http, key)
+    key, http = _key(section), section.allow_loopback_http or section.base_url == "loopback"
+    return HttpTransport(_root(section, loopback_url), wire.headers(key), section.timeout_s, http, hide=key)
+
+
+def _root(section: TeacherSection, loopback_url: str) -> str:
+    """The API root; the embedded provider's where the recipe says loopback."""
+    if section.base_url != "loopback":
+        return section.base_url
+    return loopback_url if section.wire == "anthropic" else f"{loopback_url}/v1"
+
+
+def _key(section: TeacherSection) -> str:
+    """The key from the environment, or "" where the recipe names none. Raises InputError key-missing."""
+    if not section.api_key_env:
+        return ""
+    key = os.environ.get(section.api_key_env, "").strip()
+    if not key:
+        raise InputError("key-missing", section.api_key_env)
+    return key

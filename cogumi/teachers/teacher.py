@@ -15,14 +15,16 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cogumi.errors import CogumiError, RunError
-from cogumi.store.ledger import Attempt, Ledger, Outcome
+from cogumi.store.ledger import Attempt, Ledger
 from cogumi.teachers.budget import Budget
+from cogumi.teachers.cache_watch import CacheWatch
 from cogumi.teachers.limiter import Limiter
+from cogumi.teachers.outcomes import failed, received
 from cogumi.teachers.pricing import Price, prompt_bytes
 from cogumi.teachers.retry import RetryPolicy
 from cogumi.teachers.transport import RawReply, retry_after_s
 from cogumi.teachers.types import Reply, Request, Usage, request_key
-from cogumi.teachers.wire_errors import WIRE, WireError, status_code
+from cogumi.teachers.wire_errors import WireError, status_code
 
 _FAILURES_IN_A_ROW = 25
 
@@ -75,6 +77,7 @@ class LedgeredTeacher:
         self.model = model
         self.tally = Tally()
         self.limiter = limiter
+        self.cache_watch = CacheWatch()
         self._wire = wire
         self._transport = transport
         self._ledger = ledger
@@ -110,12 +113,16 @@ class LedgeredTeacher:
 
     async def _buy_once(self, key: str, request: Request, stage: str) -> Reply:
         """Buy, with later askers of the same request waiting for the same call."""
-        buying = asyncio.ensure_future(self._buy(key, request, stage))
+        buying = asyncio.ensure_future(self._buy_in_turn(key, request, stage))
         self._pending[key] = buying
         try:
             return await buying
         finally:
             del self._pending[key]
+
+    async def _buy_in_turn(self, key: str, request: Request, stage: str) -> Reply:
+        async with self.cache_watch.turn(request):
+            return await self._buy(key, request, stage)
 
     async def _buy(self, key: str, request: Request, stage: str) -> Reply:
         failures = limited = 0
@@ -155,15 +162,16 @@ class LedgeredTeacher:
                 raw = await self._send(body)
                 reply = await self._read(key, number, raw, request.model, worst, waited)
             except WireError as error:
-                outcome = self._failed(key, number, error, worst, waited)
+                outcome = failed(key, number, error, worst, self._wall_clock(), waited)
                 self.limiter.settle(reserved, 0, 0)
                 await self._ledger.settle(outcome)
                 risk = outcome.at_risk_nanousd
                 raise
-            outcome = self._received(key, number, raw, reply, worst, waited)
+            outcome = received(key, number, raw.body, reply, self._price, worst, self._wall_clock(), waited)
             self.limiter.settle(reserved, reply.usage.prompt + reply.usage.completion, reply.usage.completion)
             await self._ledger.settle(outcome)
             cost, risk = outcome.cost_nanousd, outcome.at_risk_nanousd
+            self.cache_watch.note(request, reply.usage)
             return replace(reply, request_key=key, received_at=outcome.finished_at)
         finally:
             self._budget.settle(worst, cost, risk)
@@ -201,40 +209,9 @@ class LedgeredTeacher:
             raise
         except Exception:
             unread = Reply("", "stop", Usage(), model, notes=("reply-unread",))
-            await self._ledger.settle(self._received(key, number, raw, unread, worst, waited))
+            outcome = received(key, number, raw.body, unread, self._price, worst, self._wall_clock(), waited)
+            await self._ledger.settle(outcome)
             raise
-
-    def _received(self, key: str, number: int, raw: RawReply, reply: Reply, worst: int, waited: float) -> Outcome:
-        unpriced = any(WIRE[note].billable for note in reply.notes)
-        return Outcome(
-            request_key=key,
-            attempt=number,
-            state="received",
-            error_code=reply.notes[0] if reply.notes else "",
-            http_status=raw.status,
-            reply=raw.body,
-            prompt_tokens=reply.usage.prompt,
-            cached_tokens=reply.usage.cached,
-            completion_tokens=reply.usage.completion,
-            cost_nanousd=0 if unpriced else self._price.cost(reply.usage),
-            at_risk_nanousd=worst if unpriced else 0,
-            finished_at=self._wall_clock(),
-            waited_s=waited,
-        )
-
-    def _failed(self, key: str, number: int, error: WireError, worst: int, waited: float) -> Outcome:
-        billable = error.entry.billable
-        return Outcome(
-            request_key=key,
-            attempt=number,
-            state="unknown" if billable else "failed",
-            error_code=error.code,
-            http_status=error.status,
-            reply=error.body or None,
-            at_risk_nanousd=worst if billable else 0,
-            finished_at=self._wall_clock(),
-            waited_s=waited,
-        )
 
     def _refuse_if_broken(self) -> None:
         if self._broken is not None:

@@ -9,13 +9,15 @@ from typing import Literal, Protocol
 import orjson
 
 Finish = Literal["stop", "length", "filtered"]
+Cache = Literal["off", "5m", "1h"]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One chat call: a system and a user text.
 
-    `replica` tells apart calls that ask the same thing on purpose (another sample, next week's run).
+    `replica` tells apart calls that ask the same thing on purpose (another sample, next week's run). `cache` asks the
+    provider to keep the system text for that long; it changes the price, not the reply, so it is no part of the key.
     """
 
     model: str
@@ -24,16 +26,22 @@ class Request:
     max_tokens: int
     temperature: float | None = None
     replica: int = 0
+    cache: Cache = "off"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider counted them. `cached` and `cache_written` are parts of `prompt`."""
+    """Tokens as the provider counted them.
+
+    `cached` and `cache_written` are parts of `prompt`; `cache_written_1h` is the part of `cache_written` that is kept
+    for an hour.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     cache_written: int = 0
+    cache_written_1h: int = 0
     cost_usd: float | None = None  # OpenRouter states it; the price table is used elsewhere
 
 

@@ -138,6 +138,43 @@ WIRE: dict[str, WireFault] = {
     ),
     "reply-filtered": WireFault("The provider's filter stopped the answer.", "None: the row is rejected and counted."),
     "reply-truncated": WireFault("The answer hit max_tokens.", "None: it is asked again with twice as many."),
+    # -- batches
+    "batch-expired": WireFault(
+        "The batch expired before this item was answered.", "Nothing: the item is asked again by itself.", retry=True
+    ),
+    "batch-canceled": WireFault(
+        "The batch was cancelled before this item was answered.", "Run the same command to ask it again.", retry=True
+    ),
+    "batch-item-failed": WireFault(
+        "The provider failed on this item of a batch.", "Nothing: the item is asked again by itself.", retry=True
+    ),
+    "batch-line-broken": WireFault(
+        "The result line of this item cannot be read, or is not there.",
+        "Nothing: the item is asked again by itself.",
+        retry=True,
+        billable=True,
+    ),
+    "batch-lost": WireFault(
+        "The provider knows nothing of a batch that was submitted.",
+        "Nothing: its items are asked again; their worst case stays at risk.",
+        retry=True,
+        billable=True,
+    ),
+    "batch-queue-full": WireFault(
+        "The provider's queue for batches is full (enqueued tokens).",
+        "Nothing: the batch waits. Set batch.max_enqueued_tokens to your account's limit.",
+        retry=True,
+    ),
+    "batch-refused": WireFault(
+        "The provider refused the batch as a whole.",
+        "Look at the reason in the message; lower batch.max_requests or batch.max_mb if it is about size.",
+        fatal=True,
+    ),
+    "cache-never-hits": WireFault(
+        "Prompt caching is asked for and paid for, but no call reads from the cache.",
+        "Check that the shared prefix is longer than the model's floor (2,048 tokens are safe), or set cache: off.",
+        fatal=True,
+    ),
     # -- ledger
     "crashed-in-flight": WireFault(
         "The process ended while the call was open.",

@@ -1,7 +1,8 @@
 """The loopback provider's HTTP application: OpenAI chat and models, Anthropic messages, and pages to look behind
 the scenes.
 
-POST /v1/chat/completions   POST /v1/messages   GET /v1/models   GET /bill   GET /arrivals
+POST /v1/chat/completions   POST /v1/messages   GET /v1/models   GET /v1/key   GET /bill   GET /arrivals
+and the routes of both batch APIs (batch_routes)
 """
 
 from __future__ import annotations
@@ -19,11 +20,20 @@ import orjson
 from aiohttp import web
 
 from cogumi.teachers.procedural.mind import Mind
-from cogumi.teachers.server.bill import MODELS, Bill, tokens
+from cogumi.teachers.server.batch_routes import BatchRoutes
+from cogumi.teachers.server.batch_shop import BatchShop
+from cogumi.teachers.server.bill import MODELS, Bill, Counted, tokens
 from cogumi.teachers.server.buckets import Bucket
+from cogumi.teachers.server.dialects import ANTHROPIC, OPENAI, Asked, Dialect, Said
 from cogumi.teachers.server.faults import BILLED, RETRYABLE, FaultPlan, meet
+from cogumi.teachers.server.prompt_cache import FLOOR_TOKENS, PromptCache
+from cogumi.teachers.server.replies import error_reply
 
-_MOST_BODY_BYTES = 4 << 20
+_MOST_BODY_BYTES = 300 << 20  # message batches may hold 256 MB
+
+
+class UnknownModel(LookupError):
+    """A model that this provider does not have."""
 
 
 @dataclass(slots=True)
@@ -43,6 +53,14 @@ class Behaviour:
     fault_names: list[str] = field(default_factory=list)  # what fault_share draws from; empty means the usual mix
     bill: Path | None = None
     canned: bool = False
+    cache_works: bool = True
+    batch_s: float = 0.2
+    batch_fault_share: float = 0.0  # share of batches that meet a fault, and of their items
+    batch_script: list[str] = field(default_factory=list)  # faults of the first batches by name
+    enqueued_tokens: int | None = None  # prompt tokens in all batches that are not done
+    shutdown_dates: dict[str, str] = field(default_factory=dict)  # by model, as the models endpoint tells them
+    credit_usd: float | None = None  # what GET /v1/key says is left
+    free_daily_requests: int | None = None
 
 
 class Provider:
@@ -56,6 +74,15 @@ class Provider:
         self.arrivals: list[float] = []
         self.limited: list[tuple[float, float]] = []  # (time, seconds told to wait)
         self._mind = Mind(behaviour.defect_share, behaviour.wrong_share, behaviour.untidy_share)
+        self._cache = PromptCache(behaviour.cache_works)
+        self.shop = BatchShop(
+            self,
+            None if behaviour.bill is None else behaviour.bill.with_suffix(".batches"),
+            behaviour.batch_s,
+            behaviour.batch_fault_share,
+            behaviour.seed,
+            behaviour.batch_script,
+        )
         self._asked: Counter[bytes] = Counter()
         self._requests = Bucket(behaviour.rpm) if behaviour.rpm else None
         self._tokens = Bucket(behaviour.tpm, burst=behaviour.tpm / 6) if behaviour.tpm else None
@@ -65,19 +92,34 @@ class Provider:
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/messages", self.messages)
         app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/v1/key", self.show_key)
+        BatchRoutes(self.shop, self.refuse, self.behaviour.enqueued_tokens).add_to(app)
+        app.on_startup.append(self._wake)
         app.router.add_get("/bill", self.show_bill)
         app.router.add_get("/arrivals", self.show_arrivals)
         return app
 
+    async def _wake(self, _: web.Application) -> None:
+        self.shop.wake()
+
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._serve(request, _read_openai, _say_openai)
+        return await self._serve(request, OPENAI)
 
     async def messages(self, request: web.Request) -> web.StreamResponse:
-        return await self._serve(request, _read_anthropic, _say_anthropic)
+        return await self._serve(request, ANTHROPIC)
 
     async def models(self, request: web.Request) -> web.StreamResponse:
-        listing = [{"id": name, "object": "model", "shutdown_date": None} for name in MODELS]
+        ends = self.behaviour.shutdown_dates
+        listing = [{"id": name, "object": "model", "shutdown_date": ends.get(name)} for name in MODELS]
         return web.json_response({"object": "list", "data": listing})
+
+    async def show_key(self, request: web.Request) -> web.StreamResponse:
+        """What OpenRouter tells about a key: credit left and free requests a day."""
+        daily, credit = self.behaviour.free_daily_requests, self.behaviour.credit_usd
+        free = {"limit": daily, "used": 0, "remaining": daily} if daily is not None else None
+        used = self.bill.nanousd / 1e9
+        left = None if credit is None else credit - used
+        return web.json_response({"data": {"usage": used, "limit_remaining": left, "free_model_daily_requests": free}})
 
     async def show_bill(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"calls": self.bill.calls, "nanousd": self.bill.nanousd})
@@ -85,47 +127,71 @@ class Provider:
     async def show_arrivals(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"arrivals": self.arrivals, "limited": self.limited})
 
-    async def _serve(self, request: web.Request, read: Any, say: Any) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         self.arrivals.append(monotonic())
         body = await request.read()
-        refusal = self._refuse(request)
+        refusal = self.refuse(request)
         if refusal is not None:
             return refusal
         try:
-            asked = read(orjson.loads(body))
+            asked = self.understand(dialect, orjson.loads(body))
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            return _error(400, f"bad request: {error!r}")
-        if asked.model not in MODELS:
-            return _error(404, f"no model {asked.model!r}")
+            return error_reply(400, f"bad request: {error!r}")
+        except LookupError as error:
+            return error_reply(404, str(error))
         limited = self._over_limit(asked)
         if limited is not None:
             return limited
         fault = self.faults.next(body)
+        prefix_held = self._cache.holds(asked.model, asked.system)
         if self.behaviour.latency_s:
             await asyncio.sleep(self.behaviour.latency_s * _spread(body, self.behaviour.canned))
-        said = "ok" if self.behaviour.canned else self._say(asked, body)
-        answer = _Answer.of(asked, said)
+        said = self.answer(asked, body, prefix_held)
         if fault == "" or fault in BILLED:
-            self.bill.charge(asked.model, answer.prompt, answer.completion, body, fault)
-        reply = say(asked.model, answer)
+            self.bill.charge(asked.model, said.counted, body, fault)
+        reply = dialect.say(asked.model, said)
         if fault:
             return await meet(fault, request, reply)
         return web.Response(body=orjson.dumps(reply), content_type="application/json", headers=self._limit_headers())
 
-    def _say(self, asked: _Asked, body: bytes) -> str:
+    def understand(self, dialect: Dialect, body: dict[str, Any]) -> Asked:
+        """The request in a body. Raises KeyError, TypeError, ValueError; UnknownModel for a model there is not."""
+        asked = dialect.read(body)
+        if asked.model not in MODELS:
+            raise UnknownModel(f"no model {asked.model!r}")
+        return asked
+
+    def answer(self, asked: Asked, body: bytes, prefix_held: bool) -> Said:
+        """What the mind says, cut to max_tokens and counted; a prefix that is to be kept is kept from now on."""
+        text = "ok" if self.behaviour.canned else self._say(asked, body)
+        cut = tokens(text) > asked.max_tokens
+        text = text[: asked.max_tokens * 4 - 3] if cut else text
+        whole = tokens(asked.system + asked.user)
+        prefix = tokens(asked.system) if asked.ttl else 0
+        if prefix < FLOOR_TOKENS:
+            return Said(text, cut, Counted(whole, tokens(text)))
+        self._cache.keep(asked.model, asked.system, asked.ttl)
+        parts = {"read" if prefix_held else f"written_{asked.ttl}": prefix}
+        return Said(text, cut, Counted(whole - prefix, tokens(text), **parts))
+
+    def answer_batched(self, asked: Asked, body: bytes) -> Said:
+        """One item of a batch."""
+        return self.answer(asked, body, self._cache.holds(asked.model, asked.system))
+
+    def _say(self, asked: Asked, body: bytes) -> str:
         """What the mind says; a body asked again gets another sample."""
         identity = hashlib.blake2b(body, digest_size=8).digest()
         self._asked[identity] += 1
         return self._mind.reply(asked.system, asked.user, self._asked[identity] - 1)
 
-    def _refuse(self, request: web.Request) -> web.Response | None:
+    def refuse(self, request: web.Request) -> web.Response | None:
         key = self.behaviour.key
         if not key:
             return None
         given = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get("x-api-key", "")
-        return None if given == key else _error(401, f"invalid key {given}")
+        return None if given == key else error_reply(401, f"invalid key {given}")
 
-    def _over_limit(self, asked: _Asked) -> web.Response | None:
+    def _over_limit(self, asked: Asked) -> web.Response | None:
         wait = self._requests.take(1) if self._requests else 0.0
         if wait == 0.0 and self._tokens:
             wait = self._tokens.take(tokens(asked.system + asked.user) + min(asked.max_tokens, 300))
@@ -137,7 +203,7 @@ class Provider:
             "x-ratelimit-remaining-requests": "0",
             "retry-after": f"{wait:.3f}",
         }
-        return _error(429, "rate limit reached", headers)
+        return error_reply(429, "rate limit reached", headers)
 
     def _limit_headers(self) -> dict[str, str]:
         headers = {}
@@ -149,83 +215,6 @@ class Provider:
         return headers
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    model: str
-    system: str
-    user: str
-    max_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    text: str
-    prompt: int
-    completion: int
-    cut: bool
-
-    @staticmethod
-    def of(asked: _Asked, said: str) -> _Answer:
-        cut = tokens(said) > asked.max_tokens
-        text = said[: asked.max_tokens * 4 - 3] if cut else said
-        return _Answer(text, tokens(asked.system + asked.user), tokens(text), cut)
-
-
-def _read_openai(body: dict[str, Any]) -> _Asked:
-    if not 0 <= body.get("temperature", 0) <= 2:
-        raise ValueError("temperature")
-    texts = {message["role"]: str(message["content"]) for message in body["messages"]}
-    most = body.get("max_completion_tokens") or body.get("max_tokens") or 4096
-    return _Asked(body["model"], texts.get("system", ""), texts["user"], int(most))
-
-
-def _read_anthropic(body: dict[str, Any]) -> _Asked:
-    for gone in ("temperature", "top_p", "top_k"):
-        if gone in body:
-            raise ValueError(f"{gone}: not accepted by API version 2026-10-21")
-    system = body.get("system", "")
-    if isinstance(system, list):
-        system = "".join(block["text"] for block in system)
-    content = body["messages"][-1]["content"]
-    if isinstance(content, list):
-        content = "".join(block["text"] for block in content)
-    return _Asked(body["model"], system, content, int(body["max_tokens"]))
-
-
-def _say_openai(model: str, answer: _Answer) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer.text}
-    return {
-        "id": "chatcmpl-loopback",
-        "object": "chat.completion",
-        "created": 0,
-        "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "length" if answer.cut else "stop"}],
-        "usage": {
-            "prompt_tokens": answer.prompt,
-            "completion_tokens": answer.completion,
-            "total_tokens": answer.prompt + answer.completion,
-        },
-    }
-
-
-def _say_anthropic(model: str, answer: _Answer) -> dict[str, Any]:
-    return {
-        "id": "msg_loopback",
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "content": [{"type": "text", "text": answer.text}],
-        "stop_reason": "max_tokens" if answer.cut else "end_turn",
-        "stop_sequence": None,
-        "usage": {"input_tokens": answer.prompt, "output_tokens": answer.completion},
-    }
-
-
 def _spread(body: bytes, canned: bool) -> float:
     """Latencies from half to one and a half of the mean, by request; fixed for benchmarks."""
     return 1.0 if canned else 0.5 + Random(hashlib.sha256(body).digest()).random()
-
-
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    body = orjson.dumps({"error": {"message": message, "type": "invalid_request_error"}})
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -1,0 +1,40 @@
+"""Recipe: one strict YAML that says a whole run.
+
+    recipe = load_recipe("demo", overrides=["dataset.judge.pass_mean=7.5"])
+
+Presets lie in deployments/recipes (in the wheel: cogumi/recipes). An unknown key is an error with a suggestion.
+"""
+
+from cogumi.recipe.loading import check_recipe, content_hash, load_recipe, preset_folder, preset_names
+from cogumi.recipe.sections import (
+    AnswersSection,
+    BatchSection,
+    BudgetSection,
+    DatasetSection,
+    JudgeSection,
+    LoopbackSection,
+    QuestionsSection,
+    Recipe,
+    Section,
+    StageSection,
+    TeacherSection,
+)
+
+__all__ = [
+    "AnswersSection",
+    "BatchSection",
+    "BudgetSection",
+    "DatasetSection",
+    "JudgeSection",
+    "LoopbackSection",
+    "QuestionsSection",
+    "Recipe",
+    "Section",
+    "StageSection",
+    "TeacherSection",
+    "check_recipe",
+    "content_hash",
+    "load_recipe",
+    "preset_folder",
+    "preset_names",
+]

@@ -1,0 +1,150 @@
+"""Loading: presets and files, KEY=VALUE overrides, every error with a suggestion. The only reader of recipe YAML."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import types
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import orjson
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cogumi.errors import InputError
+from cogumi.recipe.sections import Recipe
+
+_KEY_SHAPE = re.compile(r"\b(sk|pk|rk|key|xai|gsk|hf|AKIA|ghp)[-_A-Z0-9][A-Za-z0-9_\-]{18,}")
+
+
+def preset_folder() -> Path:
+    """Where the presets lie: in the wheel under cogumi/, in a checkout under deployments/."""
+    package = Path(__file__).resolve().parents[1]
+    packed = package / "recipes"
+    return packed if packed.is_dir() else package.parent / "deployments" / "recipes"
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in preset_folder().glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
+    """Read a preset or file, apply KEY=VALUE overrides, check every key.
+
+    Raises InputError: recipe-not-found, recipe-not-yaml, recipe-unknown-key, recipe-bad-value, secret-in-recipe.
+    """
+    raw = _read_yaml(_locate(name_or_path))
+    for override in overrides or []:
+        _apply_override(raw, override)
+    return check_recipe(raw)
+
+
+def check_recipe(raw: dict[str, Any]) -> Recipe:
+    """A Recipe from plain data, with the same checks as from a file."""
+    _refuse_secrets(raw, ())
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def content_hash(value: Any) -> str:
+    """16 hex digits of sha256 over canonical JSON: the identity used by memos, receipts and cache keys."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def _locate(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return path
+    preset = preset_folder() / f"{name_or_path}.yaml"
+    if re.fullmatch(r"[\w.-]+", name_or_path) and preset.is_file():
+        return preset
+    close = difflib.get_close_matches(name_or_path, preset_names(), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; presets: {', '.join(preset_names())}"
+    raise InputError("recipe-not-found", f"{name_or_path!r}{hint}")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML without doubled keys, which SafeLoader lets through in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)  # nosec B506 # a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError("recipe-not-yaml", f"{path}: {error}") from None
+    if not isinstance(raw, dict):
+        raise InputError("recipe-not-yaml", f"{path}: expected a mapping at the top, found {type(raw).__name__}")
+    return raw
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    dotted, sign, text = override.partition("=")
+    keys = dotted.split(".")
+    if not sign or not all(keys):
+        raise InputError("recipe-bad-override", repr(override))
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError("recipe-bad-override", f"{override!r}: {error}") from None
+    at = raw
+    for key in keys[:-1]:
+        at = at.setdefault(key, {})
+        if not isinstance(at, dict):
+            raise InputError("recipe-bad-override", f"{override!r}: {key!r} is a value, not a section")
+    at[keys[-1]] = value
+
+
+def _refuse_secrets(value: Any, where: tuple[str, ...]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_secrets(inner, (*where, str(key)))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_secrets(inner, (*where, str(index)))
+    elif isinstance(value, str) and _KEY_SHAPE.search(value):
+        raise InputError("secret-in-recipe", f"at {'.'.join(where)} (value not shown)")
+
+
+def _explain(error: ValidationError) -> InputError:
+    """The first problem as one InputError; unknown keys come first, since they explain missing ones."""
+    problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"]) or "recipe"
+    if first["type"] != "extra_forbidden":
+        given = "" if first["type"] == "missing" else f" (given: {str(first['input'])[:60]!r})"
+        return InputError("recipe-bad-value", f"{where}: {first['msg']}{given}")
+    known = _known_keys(Recipe, first["loc"][:-1])
+    close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; keys here: {', '.join(known)}"
+    return InputError("recipe-unknown-key", where + hint)
+
+
+def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed at `path`, following sections and dictionaries of sections."""
+    here: Any = model
+    for part in path:
+        here = here.model_fields[part].annotation if _is_section(here) else get_args(here)[-1]
+        if get_origin(here) in (Union, types.UnionType):
+            here = get_args(here)[0]
+    return list(here.model_fields) if _is_section(here) else []
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
