@@ -20,7 +20,7 @@ from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted
-from cogumi.recipe import Recipe, preset_names
+from cogumi.recipe import Recipe, as_rehearsal, load_recipe, preset_names
 from cogumi.report.build import write_report
 from cogumi.report.html import verdict
 from cogumi.store.ledger import Ledger
@@ -40,6 +40,9 @@ def run(
         [], "--questions", help="Existing questions (.jsonl files or folders) in place of stage 1."
     ),
     root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
+    rehearse: bool = typer.Option(
+        False, "--rehearse", help="The embedded provider in place of every teacher: no key, play money."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Price and minutes, without a call."),
     no_prefect: bool = typer.Option(False, "--no-prefect", help="The same stage in this process, without Prefect."),
     as_json: bool = JsonOption,
@@ -47,7 +50,7 @@ def run(
     """Run a stage. The same command again resumes it and buys only what is missing."""
     if stage not in (*STAGES, "all"):
         raise InputError("stage-unknown", f"{stage!r}; there are {', '.join(STAGES)} and all")
-    request = request_for(recipe, name, overrides, questions, root)
+    request = request_for(recipe, name, overrides, questions, root, rehearse)
     if dry_run:
         show_estimate(request, as_json)
         return
@@ -55,14 +58,16 @@ def run(
     show_figures(request, figures, as_json)
 
 
-def request_for(recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path) -> DatasetRequest:
+def request_for(
+    recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path, rehearse: bool = False
+) -> DatasetRequest:
     """A checked request; everything wrong with it is said before anything starts."""
-    from cogumi.recipe import load_recipe
-
     loaded = load_recipe(recipe, overrides)
+    loaded = as_rehearsal(loaded) if rehearse else loaded
     run_path(root, name or loaded.name)
     return DatasetRequest(
         run=name or loaded.name,
+        rehearse=rehearse,
         recipe=recipe,
         overrides=overrides,
         questions=[str(path) for path in questions],

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cogumi.errors import InputError
-from cogumi.recipe import Recipe, load_recipe
+from cogumi.recipe import Recipe, as_rehearsal, load_recipe
 
 
 class DatasetRequest(BaseModel):
@@ -24,6 +24,7 @@ class DatasetRequest(BaseModel):
     recipe: str = Field("tiny", description="a preset, or a path to a YAML file")
     overrides: list[str] = Field(default_factory=list, description="changes to the recipe, KEY=VALUE")
     questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) in place of stage 1")
+    rehearse: bool = Field(False, description="the embedded provider in place of every teacher: no key, play money")
     root: str = Field("runs", description="folder that holds the runs")
 
     @field_validator("overrides")
@@ -41,7 +42,8 @@ class DatasetRequest(BaseModel):
         return overrides
 
     def load(self) -> Recipe:
-        return load_recipe(self.recipe, self.overrides)
+        recipe = load_recipe(self.recipe, self.overrides)
+        return as_rehearsal(recipe) if self.rehearse else recipe
 
     @property
     def command(self) -> str:
@@ -49,4 +51,5 @@ class DatasetRequest(BaseModel):
         parts = ["cogumi run dataset", f"--recipe {self.recipe}", f"--run {self.run}"]
         parts += [f"--set {override}" for override in self.overrides]
         parts += [f"--questions {Path(path)}" for path in self.questions]
+        parts += ["--rehearse"] if self.rehearse else []
         return " ".join(parts)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from cogumi.dataset.answers import answer_questions
 from cogumi.dataset.context import WATCHER, DatasetRun, stop_code
 from cogumi.dataset.estimate import estimate, routes_of
 from cogumi.dataset.export import write_checkpoint, write_exports
+from cogumi.dataset.figures import stage_figures
 from cogumi.dataset.given import Given
 from cogumi.dataset.grow import decide_all, grow_shard, judge_all
 from cogumi.dataset.merge import check_merged
@@ -170,48 +170,6 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
         draft.metrics.update(figures)
     run.log.info("published %d rows in %s", len(examples), run.folder.dataset.name)
     return figures
-
-
-def stage_figures(
-    run: DatasetRun, plan: Plan, given: Given | None, cells: dict[str, int], seconds: float
-) -> dict[str, Any]:
-    """What report.json says about the stage.
-
-    Money and retries come from the ledger, so they span every session of the run.
-    """
-    shards = [plan.grown[shard.name] for shard in plan.shards]
-    rejected = Counter(row.reason for grown in shards for row in grown.rejected)
-    rejected += Counter(row.reason for answered in plan.answered for row in answered.rejected)
-    if given is not None:
-        rejected += Counter({f"quarantine/{reason}": count for reason, count in given.reasons().items()})
-    asked_again = Counter({reason: count for answered in plan.answered for reason, count in answered.retried.items()})
-    seen, right = sum(g.hidden_seen for g in shards), sum(g.hidden_right for g in shards)
-    totals = run.staff.ledger.totals()
-    calls = run.staff.ledger.table("stage")
-    return {
-        "status": "completed",
-        "rows": sum(cells.values()),
-        "cells": cells,
-        "asked": sum(g.asked for g in shards) + (given.rows if given else 0),
-        "judged": sum(len(g.accepted) for g in shards)
-        + sum(n for reason, n in rejected.items() if reason.startswith("judge/")),
-        "accepted": sum(len(g.accepted) for g in shards),
-        "rejected": dict(sorted(rejected.items())),
-        "duplicates": sum(g.duplicates for g in shards)
-        + plan.settled().duplicates
-        + (given.duplicates if given else 0),
-        "answers_asked_again": dict(sorted(asked_again.items())),
-        "calls": sum(row["attempts"] for row in calls),
-        "calls_by_stage": {row["stage"]: row["attempts"] for row in calls},
-        "retries": totals.failed + totals.unknown,
-        "judge_accuracy": right / seen if seen else None,
-        "judge_hidden": seen,
-        "judge_missed": dict(sorted(sum((Counter(g.hidden_missed) for g in shards), Counter()).items())),
-        "cost_usd": totals.cost_nanousd / 1e9,
-        "at_risk_usd": totals.at_risk_nanousd / 1e9,
-        "rehearsal": run.recipe.rehearsal,
-        "seconds": round(seconds, 3),
-    }
 
 
 async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:

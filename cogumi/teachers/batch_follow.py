@@ -37,12 +37,21 @@ class Joined:
     future: asyncio.Future[Reply]
     request: Request | None = None
     attempt: int = 0
-    failed: bool = False
+    outcome: Reply | CogumiError | None = None
+
+    def release(self) -> None:
+        """Tell whoever waits what came of it."""
+        if self.future.done() or self.outcome is None:
+            return
+        if isinstance(self.outcome, Reply):
+            self.future.set_result(self.outcome)
+        else:
+            self.future.set_exception(self.outcome)
 
     def fail(self, error: CogumiError) -> None:
-        if not self.future.done():
-            self.failed = True
-            self.future.set_exception(error)
+        """Release it with an error, unless it has an outcome."""
+        self.outcome = self.outcome or error
+        self.release()
 
 
 class BatchFollower:
@@ -182,6 +191,8 @@ class BatchFollower:
                 await asyncio.sleep(wait)
         left = list(open_items.values())
         await self._end(batch, left, "ended", WireError("batch-line-broken", batch.provider_id))
+        for item in items:
+            item.release()
 
     async def _read_results(self, batch: Batch, open_items: dict[str, Joined], watch: CacheWatch) -> None:
         settling: list[asyncio.Task[None]] = []
@@ -198,13 +209,13 @@ class BatchFollower:
     async def _settle_result(self, model: str, item: Joined, result: BatchResult, watch: CacheWatch) -> None:
         if result.error is not None:
             await self._settle(item, failed(item.key, item.attempt, result.error, item.worst, self._wall_clock()))
-            item.fail(result.error)
+            item.outcome = result.error
             return
         try:
             reply = self._wire.decode(result.body, model)
         except WireError as error:
             await self._settle(item, failed(item.key, item.attempt, error, item.worst, self._wall_clock()))
-            item.fail(error)
+            item.outcome = error
             return
         except Exception:  # our own reader's mistake: the paid bytes are kept, as for a single call
             unread = Reply("", "stop", Usage(), model, notes=("reply-unread",))
@@ -215,13 +226,12 @@ class BatchFollower:
             raise
         outcome = received(item.key, item.attempt, result.body, reply, self._price, item.worst, self._wall_clock())
         await self._settle(item, outcome)
+        item.outcome = replace(reply, request_key=item.key, received_at=outcome.finished_at)
         try:
             if item.request is not None:
                 watch.note(item.request, reply.usage)
         except WireError as error:
-            item.fail(error)
-        if not item.future.done():
-            item.future.set_result(replace(reply, request_key=item.key, received_at=outcome.finished_at))
+            item.outcome = error
 
     async def _settle(self, item: Joined, outcome: Outcome) -> None:
         await self._ledger.settle(outcome)

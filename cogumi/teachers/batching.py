@@ -260,7 +260,7 @@ class BatchedTeacher:
             fail_all(items, error)
             return ""
         finally:
-            self.tally.bought += sum(item.future.done() and not item.failed for item in items)
+            self.tally.bought += sum(isinstance(item.outcome, Reply) for item in items)
 
     async def _enter(self, tokens: int) -> None:
         async with self._room_changed:

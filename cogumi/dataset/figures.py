@@ -1,0 +1,89 @@
+"""The stage's figures: what report.json says about a dataset run, from the plan and the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from cogumi.dataset.context import DatasetRun
+from cogumi.dataset.given import Given
+from cogumi.dataset.plan import Plan
+from cogumi.store.batch_rows import Batch
+from cogumi.teachers.pricing import price_of
+from cogumi.teachers.types import Usage
+
+
+def stage_figures(
+    run: DatasetRun, plan: Plan, given: Given | None, cells: dict[str, int], seconds: float
+) -> dict[str, Any]:
+    """What report.json says about the stage.
+
+    Money and retries come from the ledger, so they span every session of the run.
+    """
+    shards = [plan.grown[shard.name] for shard in plan.shards]
+    rejected = Counter(row.reason for grown in shards for row in grown.rejected)
+    rejected += Counter(row.reason for answered in plan.answered for row in answered.rejected)
+    if given is not None:
+        rejected += Counter({f"quarantine/{reason}": count for reason, count in given.reasons().items()})
+    asked_again = Counter({reason: count for answered in plan.answered for reason, count in answered.retried.items()})
+    seen, right = sum(g.hidden_seen for g in shards), sum(g.hidden_right for g in shards)
+    totals = run.staff.ledger.totals()
+    calls = run.staff.ledger.table("stage", "provider", "model")
+    return {
+        "status": "completed",
+        "rows": sum(cells.values()),
+        "cells": cells,
+        "asked": sum(g.asked for g in shards) + (given.rows if given else 0),
+        "judged": sum(len(g.accepted) for g in shards)
+        + sum(n for reason, n in rejected.items() if reason.startswith("judge/")),
+        "accepted": sum(len(g.accepted) for g in shards),
+        "rejected": dict(sorted(rejected.items())),
+        "duplicates": sum(g.duplicates for g in shards)
+        + plan.settled().duplicates
+        + (given.duplicates if given else 0),
+        "answers_asked_again": dict(sorted(asked_again.items())),
+        "calls": sum(row["attempts"] for row in calls),
+        "calls_by_stage": dict(sum((Counter({row["stage"]: row["attempts"]}) for row in calls), Counter())),
+        "retries": totals.failed + totals.unknown,
+        "judge_accuracy": right / seen if seen else None,
+        "judge_hidden": seen,
+        "judge_missed": dict(sorted(sum((Counter(g.hidden_missed) for g in shards), Counter()).items())),
+        "cost_usd": totals.cost_nanousd / 1e9,
+        "at_risk_usd": totals.at_risk_nanousd / 1e9,
+        "saving_usd": _saving(run, calls),
+        "delivery": dict(run.routes),
+        "batches": batch_figures(run.staff.ledger.batches()),
+        "cache_read_share": _cache_read_share(calls),
+        "rehearsal": run.recipe.rehearsal,
+        "seconds": round(seconds, 3),
+    }
+
+
+def batch_figures(batches: list[Batch]) -> list[dict[str, Any]]:
+    """Batches by stage, provider and state: how many, and what became of their items."""
+    rows: dict[tuple[str, str, str], Counter[str]] = {}
+    for batch in batches:
+        row = rows.setdefault((batch.stage, batch.provider, batch.state), Counter())
+        row.update(batches=1, requests=batch.requests, succeeded=batch.succeeded, failed=batch.failed)
+    return [
+        {"stage": stage, "provider": provider, "state": state, **counts}
+        for (stage, provider, state), counts in sorted(rows.items())
+    ]
+
+
+def _cache_read_share(calls: list[dict[str, Any]]) -> float | None:
+    """Of the prompt tokens that a cache wrote or read, the share that was read; None where nothing was cached."""
+    read, written = (sum(row[name] for row in calls) for name in ("cached_tokens", "cache_written_tokens"))
+    return round(read / (read + written), 4) if read + written else None
+
+
+def _saving(run: DatasetRun, calls: list[dict[str, Any]]) -> float:
+    """Dollars that batches and caching took off the list price of the same tokens."""
+    prices = {(t.label, t.model): price_of(t) for t in run.recipe.teachers.values()}
+    plain = 0
+    for row in calls:
+        price = prices.get((row["provider"], row["model"]))
+        if price is not None:
+            plain += price.cost(Usage(row["prompt_tokens"], row["completion_tokens"]))
+    cost: int = sum(row["cost_nanousd"] for row in calls)
+    return max(0, plain - cost) / 1e9
