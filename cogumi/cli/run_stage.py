@@ -20,11 +20,12 @@ from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted
-from cogumi.recipe import Recipe, as_rehearsal, load_recipe, preset_names
+from cogumi.recipe import Recipe, load_recipe, preset_names
 from cogumi.report.build import write_report
 from cogumi.report.html import verdict
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
+from cogumi.teachers.server.rehearsal import as_rehearsal
 
 STAGES = ("dataset",)
 

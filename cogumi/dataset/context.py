@@ -101,7 +101,7 @@ class DatasetRun:
         }
         sections = [
             data.questions.model_dump(mode="json", exclude=_HOW),
-            data.judge.model_dump(mode="json", exclude=_HOW),
+            data.judge.model_dump(mode="json", exclude=_HOW if data.judge.classify else {*_HOW, "classify"}),
         ]
         return content_hash([self.recipe.seed, sections, teachers])
 

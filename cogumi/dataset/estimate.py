@@ -17,13 +17,13 @@ from cogumi.dataset.judge import hidden_count
 from cogumi.dataset.prompts import answer_prompt, judge_prompt, question_prompt
 from cogumi.dataset.route import Calls, Route, Way, choose_routes
 from cogumi.domain import Cell, Difficulty
-from cogumi.recipe import DatasetSection, Recipe, TeacherSection
+from cogumi.recipe import DatasetSection, JudgeSection, Recipe, TeacherSection
 from cogumi.store.ledger import Ledger
 
 _PASS_RATE = 0.9
-_QUESTION_TOKENS, _SCORE_TOKENS, _EASY_TOKENS, _HARD_TOKENS = 60, 35, 150, 750
+_QUESTION_TOKENS, _SCORE_TOKENS, _TRAIT_TOKENS, _EASY_TOKENS, _HARD_TOKENS = 60, 35, 30, 150, 750
 _SECONDS_A_CALL = {"questions": 15.0, "judge": 10.0, "answers_easy": 5.0, "answers_hard": 20.0}
-_LOOPBACK_SHARE = {"questions": 1.0, "judge": 0.47, "answers_easy": 0.045, "answers_hard": 0.145}
+_LOOPBACK_SHARE = {"questions": 1.0, "judge": 0.6, "answers_easy": 0.045, "answers_hard": 0.145}
 """The embedded provider is terse: its completions as shares of the figures above, measured on the demo."""
 _MEASURED_FROM = 20
 
@@ -112,8 +112,8 @@ def _stage_calls(recipe: Recipe, given: Counter[Difficulty] | None) -> list[tupl
             "judge",
             data.judge.teacher,
             judged / per_call,
-            _judge_size(data.judge.per_call),
-            data.judge.per_call * _SCORE_TOKENS,
+            _judge_size(data.judge),
+            data.judge.per_call * (_SCORE_TOKENS + _TRAIT_TOKENS * data.judge.classify),
         )
     )
     for stage, difficulty, section, tokens, is_hard in (
@@ -137,10 +137,10 @@ def _rows_wanted(data: DatasetSection) -> Counter[Difficulty]:
     return Counter({d: sum(counts.get(d.value, 0) for counts in data.cells.values()) for d in Difficulty})
 
 
-def _judge_size(per_call: int) -> int:
+def _judge_size(section: JudgeSection) -> int:
     cell = Cell("math", Difficulty.HARD)
-    shown = hidden_questions(cell, per_call, Random(0))
-    prompt = judge_prompt([(question.text, cell) for question in shown])
+    shown = hidden_questions(cell, section.per_call, Random(0))
+    prompt = judge_prompt([(question.text, cell) for question in shown], section.classify)
     return len(prompt.system + prompt.user) // 4
 
 

@@ -33,9 +33,10 @@ def stage_figures(
         "status": "completed",
         "rows": sum(cells.values()),
         "cells": cells,
+        "harm_filtered": sum(n for reason, n in rejected.items() if reason.startswith("harm/")),
         "asked": sum(g.asked for g in shards) + (given.rows if given else 0),
         "judged": sum(len(g.accepted) for g in shards)
-        + sum(n for reason, n in rejected.items() if reason.startswith("judge/")),
+        + sum(n for reason, n in rejected.items() if reason.startswith(("judge/", "harm/"))),
         "accepted": sum(len(g.accepted) for g in shards),
         "rejected": dict(sorted(rejected.items())),
         "duplicates": sum(g.duplicates for g in shards)

@@ -196,7 +196,10 @@ def decide_all(grown: Grown, verdicts: list[Verdicts], pass_mean: float) -> None
         for question in verdict.judged:
             judgement = question.judgement
             assert judgement is not None, "judged questions carry their judgement"
-            if judgement.mean >= pass_mean:
+            harm = question.traits.harm_category if question.traits else "none"
+            if harm != "none":
+                grown.rejected.append(Rejected(f"harm/{harm}", judgement.request_key, question.text))
+            elif judgement.mean >= pass_mean:
                 grown.accepted.append(question)
             else:
                 grown.rejected.append(Rejected(f"judge/{_worst(judgement)}", judgement.request_key, question.text))

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from cogumi.dataset.hidden import Hidden, hidden_questions
-from cogumi.dataset.parse import parse_scores
+from cogumi.dataset.parse import parse_verdicts
 from cogumi.dataset.prompts import judge_prompt
-from cogumi.domain import Cell, Judgement, Question
+from cogumi.domain import Cell, Judgement, Question, Traits
 from cogumi.recipe import JudgeSection, content_hash
+from cogumi.teachers.procedural.classify import classify
 from cogumi.teachers.types import Reply
 
 _TRIES_A_CALL = 3
+Scored = tuple[Question | Hidden, Judgement, dict[str, Any]]
 AskJudge = Callable[[str, str, int], Awaitable[Reply | None]]
 """(system, user, replica) -> the reply, or None where the call failed for good."""
 
@@ -47,9 +50,9 @@ async def judge_group(group: list[Question], cell: Cell, section: JudgeSection, 
     verdicts = Verdicts()
     left = slots
     for replica in range(2):
-        scored, left = await _ask_about(left, cell, replica, ask)
-        for slot, judgement in scored:
-            _note(verdicts, slot, judgement, section.pass_mean)
+        scored, left = await _ask_about(left, cell, section, replica, ask)
+        for slot, judgement, row in scored:
+            _note(verdicts, slot, judgement, row, section)
         if not left:
             break
     verdicts.unjudged += [slot for slot in left if isinstance(slot, Question)]
@@ -59,33 +62,44 @@ async def judge_group(group: list[Question], cell: Cell, section: JudgeSection, 
 
 
 async def _ask_about(
-    slots: list[Question | Hidden], cell: Cell, replica: int, ask: AskJudge
-) -> tuple[list[tuple[Question | Hidden, Judgement]], list[Question | Hidden]]:
-    """One call: the slots scored, with their judgements, and those left."""
-    prompt = judge_prompt([(slot.text, cell) for slot in slots])
+    slots: list[Question | Hidden], cell: Cell, section: JudgeSection, replica: int, ask: AskJudge
+) -> tuple[list[Scored], list[Question | Hidden]]:
+    """One call: the slots scored, with their judgements and rows, and those left."""
+    prompt = judge_prompt([(slot.text, cell) for slot in slots], section.classify)
     reply = None
     for _ in range(_TRIES_A_CALL):  # its questions are paid for: a judge that was away is asked again
         reply = reply or await ask(prompt.system, prompt.user, replica)
     if reply is None:
         return [], slots
-    scores = parse_scores(reply.text)
-    scored: list[tuple[Question | Hidden, Judgement]] = []
+    found = parse_verdicts(reply.text)
+    scored: list[Scored] = []
     left: list[Question | Hidden] = []
     for number, slot in enumerate(slots, 1):
-        if number in scores:
-            judgement = Judgement(**scores[number], judged_by=reply.model, request_key=reply.request_key)
-            scored.append((slot, judgement))
+        if number in found:
+            verdict = found[number]
+            judgement = Judgement(**verdict.scores, judged_by=reply.model, request_key=reply.request_key)
+            scored.append((slot, judgement, verdict.row))
         else:
             left.append(slot)
     return scored, left
 
 
-def _note(verdicts: Verdicts, slot: Question | Hidden, judgement: Judgement, pass_mean: float) -> None:
+def _note(
+    verdicts: Verdicts, slot: Question | Hidden, judgement: Judgement, row: dict[str, Any], section: JudgeSection
+) -> None:
     if isinstance(slot, Question):
-        verdicts.judged.append(slot.judged(judgement))
+        verdicts.judged.append(slot.judged(judgement, traits_of(slot, row) if section.classify else None))
         return
     verdicts.hidden_seen += 1
-    if (judgement.mean >= pass_mean) == slot.good:
+    if (judgement.mean >= section.pass_mean) == slot.good:
         verdicts.hidden_right += 1
     else:
         verdicts.hidden_missed[slot.kind] = verdicts.hidden_missed.get(slot.kind, 0) + 1
+
+
+def traits_of(question: Question, row: dict[str, Any]) -> Traits:
+    """What kind of task a question is: its family knows, else the judge says, else rules guess and are marked so."""
+    by_text = classify(question.text, question.cell.domain, str(question.cell.difficulty))
+    if by_text.classified_by == "family":
+        return by_text
+    return Traits.from_reply(row, question.cell.domain) or by_text

@@ -50,9 +50,17 @@ def parse_questions(reply: str) -> list[ParsedQuestion]:
     return [_question(row) for row in rows]
 
 
-def parse_scores(reply: str) -> dict[int, dict[str, float]]:
-    """Scores by question number; rows that are not whole are left out. Never raises."""
-    found: dict[int, dict[str, float]] = {}
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's row: four scores, and the row itself for the traits it may hold."""
+
+    scores: dict[str, float]
+    row: dict[str, Any]
+
+
+def parse_verdicts(reply: str) -> dict[int, Verdict]:
+    """Verdicts by question number; rows whose scores are not whole are left out. Never raises."""
+    found: dict[int, Verdict] = {}
     for row in _rows(reply):
         if not isinstance(row, dict):
             continue
@@ -63,7 +71,8 @@ def parse_scores(reply: str) -> dict[int, dict[str, float]]:
             or any(value is None or not 0 <= value <= 10 for value in scores.values())
         ):
             continue
-        found.setdefault(int(number), {name: value for name, value in scores.items() if value is not None})
+        whole = {name: value for name, value in scores.items() if value is not None}
+        found.setdefault(int(number), Verdict(whole, row))
     return found
 
 

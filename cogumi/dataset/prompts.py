@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from cogumi.domain import DOMAINS, Cell
+from cogumi.domain.traits import HARM_CATEGORIES, TASK_TYPES
 
 _AVOID_CHARACTERS = 160
 
@@ -42,14 +43,25 @@ def question_prompt(cell: Cell, count: int, topic: str, angle: str, variation: i
     return Prompt(_fill("question_system", fields), _fill("question_user", fields))
 
 
-def judge_prompt(questions: list[tuple[str, Cell]]) -> Prompt:
-    """Asks for four scores for each question, numbered from 1."""
+def judge_prompt(questions: list[tuple[str, Cell]], classify: bool = False) -> Prompt:
+    """Asks for four scores for each question, numbered from 1; with `classify` also for what kind of task each is.
+
+    All questions of a call belong to one domain, whose task types are offered.
+    """
     blocks = [
         f'<question id="{number}" domain="{DOMAINS[cell.domain]}" difficulty="{cell.difficulty}">\n'
         f"{_fence(text)}\n</question>"
         for number, (text, cell) in enumerate(questions, 1)
     ]
-    return Prompt(_read("judge_system"), _fill("judge_user", {"questions": "\n\n".join(blocks)}))
+    shown = {"questions": "\n\n".join(blocks)}
+    if not classify:
+        return Prompt(_read("judge_system"), _fill("judge_user", shown))
+    lists = {
+        "task_types": ", ".join(TASK_TYPES[questions[0][1].domain]),
+        "harm_categories": ", ".join(HARM_CATEGORIES[1:]),
+    }
+    system = f"{_read('judge_system')}\n\n{_fill('judge_traits_system', lists)}"
+    return Prompt(system, _fill("judge_traits_user", shown))
 
 
 def answer_prompt(question: str, hard: bool, guided: bool = False) -> Prompt:

@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cogumi.errors import InputError
-from cogumi.recipe import Recipe, as_rehearsal, load_recipe
+from cogumi.recipe import Recipe, load_recipe
+from cogumi.teachers.server.rehearsal import as_rehearsal
 
 
 class DatasetRequest(BaseModel):

@@ -27,7 +27,7 @@ from cogumi.dataset.shards import Answered, Grown, load_answered, load_grown, sa
 from cogumi.dataset.verify import unverified_rows
 from cogumi.domain import Difficulty, Rejected
 from cogumi.errors import StorageError
-from cogumi.recipe import Recipe, content_hash
+from cogumi.recipe import Recipe, as_of_format, content_hash
 from cogumi.store.artifacts import new_artifact, read_receipt, verify
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder
@@ -41,6 +41,7 @@ _JUDGE_PASSES = 3
 @asynccontextmanager
 async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[DatasetRun]:
     """Open ledger, teachers and log of a run; close them whatever happens."""
+    recipe = as_of_format(recipe, folder.format)
     log, handler = _open_log(folder.path / "generation_log.txt")
     ledger = Ledger.open(folder.ledger_url, folder.name)
     try:

@@ -3,6 +3,7 @@
 from cogumi.domain.cells import DIFFICULTIES, DOMAINS, Cell, Difficulty
 from cogumi.domain.example import Example, Reasoning
 from cogumi.domain.question import Judgement, Question, Rejected
+from cogumi.domain.traits import Traits
 
 __all__ = [
     "DIFFICULTIES",
@@ -14,4 +15,5 @@ __all__ = [
     "Question",
     "Reasoning",
     "Rejected",
+    "Traits",
 ]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cogumi.domain.cells import Cell, Difficulty
+from cogumi.domain.traits import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,10 @@ class Question:
     timestamp: str
     question_id: str = ""
     judgement: Judgement | None = None
+    traits: Traits | None = None
 
-    def judged(self, judgement: Judgement) -> Question:
-        return replace(self, judgement=judgement)
+    def judged(self, judgement: Judgement, traits: Traits | None = None) -> Question:
+        return replace(self, judgement=judgement, traits=traits)
 
     def numbered(self, question_id: str) -> Question:
         return replace(self, question_id=question_id)
@@ -56,8 +58,13 @@ class Question:
     def from_json(row: dict[str, Any]) -> Question:
         fields = dict(row)
         cell = Cell(fields.pop("domain"), Difficulty(fields.pop("difficulty")))
-        judgement = fields.pop("judgement")
-        return Question(cell=cell, judgement=Judgement(**judgement) if judgement else None, **fields)
+        judgement, traits = fields.pop("judgement"), fields.pop("traits", None)
+        return Question(
+            cell=cell,
+            judgement=Judgement(**judgement) if judgement else None,
+            traits=Traits(**traits) if traits else None,
+            **fields,
+        )
 
 
 @dataclass(frozen=True, slots=True)

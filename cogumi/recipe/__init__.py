@@ -5,7 +5,14 @@
 Presets lie in deployments/recipes (in the wheel: cogumi/recipes). An unknown key is an error with a suggestion.
 """
 
-from cogumi.recipe.loading import as_rehearsal, check_recipe, content_hash, load_recipe, preset_folder, preset_names
+from cogumi.recipe.loading import (
+    as_of_format,
+    check_recipe,
+    content_hash,
+    load_recipe,
+    preset_folder,
+    preset_names,
+)
 from cogumi.recipe.sections import (
     AnswersSection,
     BatchSection,
@@ -32,7 +39,7 @@ __all__ = [
     "Section",
     "StageSection",
     "TeacherSection",
-    "as_rehearsal",
+    "as_of_format",
     "check_recipe",
     "content_hash",
     "load_recipe",

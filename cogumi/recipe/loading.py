@@ -50,26 +50,14 @@ def check_recipe(raw: dict[str, Any]) -> Recipe:
         raise _explain(error) from None
 
 
-def as_rehearsal(recipe: Recipe) -> Recipe:
-    """The same recipe with the embedded provider in place of every teacher: same cells, prompts, batches and caches,
-    no key, no limits, play money. The run is named "NAME-rehearsal".
+def as_of_format(recipe: Recipe, run_format: int) -> Recipe:
+    """A recipe as a run folder of an older format was started with: what was added since stays off, so that a resumed
+    run asks what it asked before.
     """
-    raw = recipe.model_dump(mode="json")
-    data = recipe.dataset
-    roles = {
-        name: "loopback/questioner" for name in (data.questions.teacher, *data.questions.teacher_by_domain.values())
-    }
-    roles |= {data.judge.teacher: "loopback/judge", data.answers_easy.teacher: "loopback/answerer"}
-    roles[data.answers_hard.teacher] = "loopback/thinker"
-    for name, teacher in raw["teachers"].items():
-        model = roles.get(name, "loopback/answerer")
-        teacher |= {"provider": "loopback", "model": model, "base_url": "loopback", "api_key_env": ""}
-        teacher |= {"rpm": None, "tpm": None, "in_flight": 32, "timeout_s": 30, "backoff_s": [0.2, 0.4, 0.8]}
-        teacher |= {"usd_per_mtok_in": None, "usd_per_mtok_out": None, "training_allowed": "yes"}
-        if teacher["batch"] is not None:
-            teacher["batch"] |= {"poll_s": 0.2, "gather_s": 0.2}
-    raw["loopback"] = {**raw["loopback"], "latency_s": 0.01, "batch_s": 0.1}
-    return check_recipe({**raw, "name": f"{recipe.name}-rehearsal", "purpose": f"a rehearsal of: {recipe.purpose}"})
+    if run_format >= 2:
+        return recipe
+    judge = recipe.dataset.judge.model_copy(update={"classify": False})
+    return recipe.model_copy(update={"dataset": recipe.dataset.model_copy(update={"judge": judge})})
 
 
 def content_hash(value: Any) -> str:

@@ -94,6 +94,9 @@ class JudgeSection(StageSection):
     hidden_share: Share = Field(
         0.1, description="share of each call that is known-good or known-bad, to measure the judge"
     )
+    classify: bool = Field(
+        True, description="ask in the same reply what kind of task each question is, and filter harmful ones"
+    )
     max_tokens: int = Field(4096, ge=64, description="completion tokens a call")
     temperature: float | None = Field(0.0, ge=0, le=2, description="None sends none")
 

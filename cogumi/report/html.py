@@ -65,7 +65,11 @@ def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
             stage["judged"],
             {**reasons("parse/"), **reasons("quarantine/"), "duplicate": stage["duplicates"]},
         ),
-        ("passed the judge", stage["accepted"], reasons("judge/")),
+        (
+            "passed the judge",
+            stage["accepted"],
+            {**reasons("judge/"), **{f"harm: {why}": n for why, n in reasons("harm/").items()}},
+        ),
         (
             "answered and chosen",
             stage["rows"],

@@ -26,7 +26,7 @@ from cogumi.errors import InputError, RunError, StorageError, storage_error
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.files import write_json
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _VERSIONS_OF = ("prefect", "aiohttp", "openai", "anthropic", "sqlalchemy", "pydantic")
 
@@ -38,6 +38,7 @@ class RunFolder:
     path: Path
     name: str
     resumed: bool
+    format: int = RUN_FORMAT
 
     @property
     def ledger_url(self) -> str:
@@ -62,8 +63,8 @@ class RunFolder:
         """
         path = run_path(root, name)
         with _lock(path, name):
-            resumed = _check_or_write(path, name, recipe, command)
-            yield RunFolder(path, name, resumed)
+            found = _check_or_write(path, name, recipe, command)
+            yield RunFolder(path, name, found is not None, found or RUN_FORMAT)
 
 
 def run_path(root: Path, name: str) -> Path:
@@ -94,12 +95,13 @@ def identity(recipe: Recipe) -> str:
     return content_hash({"seed": recipe.seed, "cells": recipe.dataset.cells, "shard_rows": recipe.dataset.shard_rows})
 
 
-def _check_or_write(path: Path, name: str, recipe: Recipe, command: str) -> bool:
+def _check_or_write(path: Path, name: str, recipe: Recipe, command: str) -> int | None:
+    """The format of a run that is resumed, or None where one has been started."""
     if (path / "run.json").exists():
         run = read_run(path)
         if run["identity"] != identity(recipe):
             raise RunError("run-recipe-changed", f"{name} was started with recipe {run['recipe']['name']!r}")
-        return True
+        return int(run["format"])
     fresh = {
         "format": RUN_FORMAT,
         "name": name,
@@ -113,7 +115,7 @@ def _check_or_write(path: Path, name: str, recipe: Recipe, command: str) -> bool
         "versions": {package: metadata.version(package) for package in _VERSIONS_OF},
     }
     write_json(path / "run.json", fresh)
-    return False
+    return None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
@@ -17,6 +17,7 @@ import orjson
 from cogumi.domain import Difficulty
 from cogumi.domain.cells import DOMAINS, domain_key
 from cogumi.teachers.procedural.catalogue import by_domain, recognise
+from cogumi.teachers.procedural.classify import classify
 from cogumi.teachers.procedural.defects import DEFECTS, looks_defective, spoil
 from cogumi.teachers.procedural.phrasing import phrase_hard_answer, phrase_list
 
@@ -42,7 +43,7 @@ class Mind:
         """The text a prompt is answered with; asked again (`sample` 1, 2 ...) it may be another, as at any temperature above 0."""
         rng = Random(hashlib.sha256(f"{sample}\0{system}\0{user}".encode()).digest())
         if to_judge := _TO_JUDGE.findall(user):
-            return self._judge(rng, to_judge)
+            return self._judge(rng, to_judge, classified="harm_category" in user)
         if asked := _ASKED.search(user):
             return self._write_questions(rng, asked)
         return self._answer(rng, user.strip(), hard="<thinking>" in system)
@@ -64,9 +65,13 @@ class Mind:
             rows.append({"question": text, "topic": task.family.name})
         return phrase_list(rows, rng) if rng.random() < self.untidy_share else orjson.dumps(rows).decode()
 
-    def _judge(self, rng: Random, questions: list[tuple[str, str, str, str]]) -> str:
+    def _judge(self, rng: Random, questions: list[tuple[str, str, str, str]], classified: bool) -> str:
         rows = [
-            {"id": int(number), **_scores(text, domain, difficulty, rng)}
+            {
+                "id": int(number),
+                **_scores(text, domain, difficulty, rng),
+                **_traits(text, domain, difficulty, classified),
+            }
             for number, domain, difficulty, text in questions
         ]
         return phrase_list(rows, rng) if rng.random() < self.untidy_share else orjson.dumps(rows).decode()
@@ -87,6 +92,16 @@ class Mind:
         return phrase_hard_answer(
             solution.steps, solution.check, draft, answer, rng, untidy=rng.random() < self.untidy_share
         )
+
+
+def _traits(text: str, domain_name: str, difficulty: str, classified: bool) -> dict[str, Any]:
+    """What kind of task a question is, where the prompt asks for it."""
+    domain = domain_key(domain_name)
+    if not classified or domain is None:
+        return {}
+    traits = asdict(classify(text, domain, difficulty))
+    del traits["classified_by"]
+    return traits
 
 
 def _scores(text: str, domain_name: str, difficulty: str, rng: Random) -> dict[str, int]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogumi.dataset.duplicates import fingerprint
-from cogumi.dataset.parse import clean, parse_questions, parse_scores
+from cogumi.dataset.parse import clean, parse_questions, parse_verdicts
 from cogumi.dataset.tags import parse_tagged
 from cogumi.dataset.tolerant_json import objects_in
 from cogumi.teachers.procedural.phrasing import phrase_hard_answer, phrase_list
@@ -75,7 +75,7 @@ def test_the_rest_is_rejected_with_a_reason(kind: str) -> None:
 @settings(max_examples=300, deadline=None)
 def test_no_text_breaks_the_parsers(reply: str) -> None:
     assert parse_questions(reply)
-    parse_scores(reply)
+    parse_verdicts(reply)
     parse_tagged(reply)
     objects_in(reply)
 
@@ -114,7 +114,7 @@ def test_scores_are_read_and_impossible_ones_left_out() -> None:
  {"id": 5, "clarity": true, "relevance": 2, "difficulty": 3, "quality": 4},
  {"id": 3, "clarity": 9, "relevance": 9, "difficulty": 9, "quality": 9}]
 ```"""
-    assert parse_scores(reply) == {
+    assert {number: verdict.scores for number, verdict in parse_verdicts(reply).items()} == {
         1: {"clarity": 8.0, "relevance": 9.0, "difficulty": 7.5, "quality": 8.0},
         3: {"clarity": 1.0, "relevance": 2.0, "difficulty": 3.0, "quality": 4.0},
     }
