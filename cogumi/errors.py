@@ -57,6 +57,13 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "A recipe value looks like an API key.",
         "Put the key into an environment variable and name that in api_key_env.",
     ),
+    "tokenizer-unreadable": ErrorEntry(
+        "The tokenizer cannot be read.", "Name a folder with a tokenizer.json, or the file itself."
+    ),
+    "tokenizer-lacks-specials": ErrorEntry(
+        "The tokenizer has not the special tokens of Llama-3's chat template.",
+        "Use the tokenizer of Llama-3.1-8B-Instruct, or train one (dataset.tokenizer.path: null).",
+    ),
     "run-name-refused": ErrorEntry(
         "The run's name cannot be a folder name.",
         "Use letters, digits, '-', '_' and '.', not starting with '.'.",

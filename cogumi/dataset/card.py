@@ -10,12 +10,12 @@ from typing import Any
 from cogumi.domain import DOMAINS, Example
 
 
-def dataset_card(files: dict[str, str], main_file: str, examples: list[Example], facts: dict[str, Any]) -> str:
+def dataset_card(files: dict[str, str], splits: dict[str, str], examples: list[Example], facts: dict[str, Any]) -> str:
     """Markdown with YAML front matter.
 
     Args:
         files: what each file holds, by name.
-        main_file: the file that `load_dataset` shall read.
+        splits: the Parquet file of each part, which `load_dataset` reads.
         facts: figures of the run: purpose, rehearsal, judge_accuracy, cost_usd, at_risk_usd, terms.
     """
     cells = Counter((e.question.cell.domain, str(e.question.cell.difficulty)) for e in examples)
@@ -38,7 +38,10 @@ def dataset_card(files: dict[str, str], main_file: str, examples: list[Example],
     judged = "not measured" if accuracy is None else f"{accuracy:.1%}"
     return Template(_template()).substitute(
         size=_size_category(len(examples)),
-        main_file=main_file,
+        splits="\n".join(f"  - split: {part}\n    path: {file}" for part, file in splits.items()),
+        near_duplicates=f"{facts['near_duplicates']:,}",
+        harm_filtered=f"{facts['harm_filtered']:,}",
+        tokens=f"{facts['tokens']:,}",
         name=facts["name"],
         purpose=facts["purpose"],
         warning=warning,

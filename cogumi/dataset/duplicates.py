@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 _SPACE = re.compile(r"\s+")
 
 
+@lru_cache(maxsize=1 << 17)
 def fingerprint(text: str) -> str:
     """16 hex digits; equal for questions that differ only in case, spacing, Unicode form or final punctuation."""
     plain = _SPACE.sub(" ", unicodedata.normalize("NFKC", text)).strip().casefold().rstrip(" .?!")

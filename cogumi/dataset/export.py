@@ -5,6 +5,8 @@ All of one artifact, written at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cogumi.dataset.card import dataset_card
+from cogumi.dataset.duplicates import fingerprint
+from cogumi.dataset.near_duplicates import Match
 from cogumi.dataset.shards import Grown
+from cogumi.dataset.split import PARTS
+from cogumi.dataset.training_rows import TrainingRow
 from cogumi.domain import Difficulty, Example, Question
+from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.store.files import write_atomic, write_jsonl
+
+NEAR_DUPLICATES = "near_duplicates.jsonl"
 
 
 def count_label(count: int) -> str:
@@ -22,12 +31,25 @@ def count_label(count: int) -> str:
     return f"{count // 1000}k" if count >= 1000 and count % 1000 == 0 else str(count)
 
 
-def write_exports(folder: Path, shards: list[Grown], examples: list[Example], facts: dict[str, Any]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Everything that one published dataset is made of. `facts` go into the card."""
+
+    shards: list[Grown]
+    examples: list[Example]
+    rows: list[TrainingRow]
+    near: list[Match]
+    tokenizer: TrainingTokenizer
+    facts: dict[str, Any]
+
+
+def write_exports(folder: Path, made: Publication) -> dict[str, str]:
     """Write every file of the dataset artifact; returns what each is, by file name."""
+    examples = made.examples
     easy = [e for e in examples if e.question.cell.difficulty is Difficulty.EASY]
     hard = [e for e in examples if e.question.cell.difficulty is Difficulty.HARD]
     total = count_label(len(examples))
-    accepted = [question for grown in shards for question in grown.accepted]
+    accepted = (question for grown in made.shards for question in grown.accepted)
     names = {
         f"questions_{total}.jsonl": "every question that passed the judge, spares included",
         f"questions_{total}_validated.jsonl": "the questions that were chosen, with their scores",
@@ -42,14 +64,51 @@ def write_exports(folder: Path, shards: list[Grown], examples: list[Example], fa
     write_jsonl(folder / easy_name, map(_answer_record, easy))
     write_jsonl(folder / hard_name, map(_answer_record, hard))
     write_jsonl(folder / complete, (example.to_record() for example in examples))
-    write_parquet(folder / parquet, examples)
-    write_atomic(folder / "README.md", dataset_card(names, complete, examples, facts).encode())
+    write_parquet(folder / parquet, [example.to_record() for example in examples], _SCHEMA)
+    parts = _write_parts(folder, made.rows)
+    names |= {
+        name: f"{part}: prompt, response and metadata, the record of section 1.12" for name, part in parts.items()
+    }
+    write_jsonl(folder / NEAR_DUPLICATES, _near_records(made))
+    names[NEAR_DUPLICATES] = "rows that were left out as near-duplicates, with the row that was kept"
+    made.tokenizer.save(folder / "tokenizer")
+    names["tokenizer/"] = f"the tokenizer of the token counts: {made.tokenizer.source}"
+    splits = {part: name for name, part in parts.items() if name.endswith(".parquet")}
+    write_atomic(folder / "README.md", dataset_card(names, splits, examples, made.facts).encode())
     return names
 
 
-def write_parquet(path: Path, examples: list[Example]) -> None:
-    """The complete records as one Parquet file with nested columns."""
-    table = pa.Table.from_pylist([example.to_record() for example in examples], schema=_SCHEMA)
+def _write_parts(folder: Path, rows: list[TrainingRow]) -> dict[str, str]:
+    """train, validation and test as JSONL and Parquet; returns the part by file name. Empty parts have no files."""
+    written: dict[str, str] = {}
+    for part in PARTS:
+        records = [row.record for row in rows if row.part == part]
+        if not records:
+            continue
+        write_jsonl(folder / f"{part}.jsonl", records)
+        nested = [{"draft": None, "thinking": None, **record} for record in records]
+        write_parquet(folder / f"{part}.parquet", nested, _PROMPT_SCHEMA)
+        written |= {f"{part}.jsonl": part, f"{part}.parquet": part}
+    return written
+
+
+def _near_records(made: Publication) -> Iterator[dict[str, Any]]:
+    """One line a near-duplicate: its text, the kept question's id and text, and how alike they are."""
+    by_mark = {fingerprint(e.question.text): e.question for e in made.examples}
+    texts = {fingerprint(question.text): question.text for grown in made.shards for question in grown.accepted}
+    for match in made.near:
+        kept = by_mark.get(match.kept)
+        yield {
+            "question": texts.get(match.key, ""),
+            "kept_question_id": kept.question_id if kept else None,
+            "kept": kept.text if kept else match.kept,
+            "similarity": match.similarity,
+        }
+
+
+def write_parquet(path: Path, records: list[dict[str, Any]], schema: pa.Schema) -> None:
+    """Records as one Parquet file with nested columns."""
+    table = pa.Table.from_pylist(records, schema=schema)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     write_atomic(path, sink.getvalue().to_pybytes())
@@ -129,6 +188,23 @@ _SCHEMA = pa.schema(
                             "timestamp",
                         )
                     ),
+                ]
+            ),
+        ),
+    ]
+)
+_PROMPT_SCHEMA = pa.schema(
+    [
+        *((name, _TEXT) for name in ("prompt", "draft", "thinking", "response")),
+        (
+            "metadata",
+            pa.struct(
+                [
+                    *((name, _TEXT) for name in ("difficulty", "domain", "task_type", "complexity")),
+                    ("requires_reasoning", pa.bool_()),
+                    ("harm_category", _TEXT),
+                    ("token_count", pa.int64()),
+                    *((name, _TEXT) for name in ("teacher_model", "classified_by", "question_id")),
                 ]
             ),
         ),

@@ -11,8 +11,10 @@ The loop is the same with and without Prefect; orders say all that a task needs,
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cogumi.dataset.duplicates import fingerprint
+from cogumi.dataset.near_duplicates import Match, NearDuplicateIndex, Row
 from cogumi.dataset.settle import Settled, number_questions, settle
 from cogumi.dataset.shards import Answered, Grown, Shard, plan_shards
 from cogumi.domain import Example, Question
@@ -74,10 +76,14 @@ class Plan:
     answered: list[Answered] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)
     passes: int = 0
+    index: NearDuplicateIndex = field(default_factory=NearDuplicateIndex)
+    drop_near: bool = True
+    known: frozenset[str] = frozenset()
+    near: list[Match] = field(default_factory=list)  # keys are fingerprints of questions
 
     @staticmethod
     def for_recipe(recipe: Recipe) -> Plan:
-        return Plan(plan_shards(recipe.dataset))
+        return Plan(plan_shards(recipe.dataset), **_near(recipe))
 
     @staticmethod
     def for_questions(questions: list[Question], recipe: Recipe) -> Plan:
@@ -93,7 +99,7 @@ class Plan:
                 shard = Shard(part[0].cell, index, len(part))
                 shards.append(shard)
                 given[shard.name] = part
-        return Plan(shards, given)
+        return Plan(shards, given, **_near(recipe))
 
     @property
     def done(self) -> bool:
@@ -153,10 +159,11 @@ class Plan:
             self.answered.append(answered)
             self.answers.update((fingerprint(example.question.text), example) for example in answered.examples)
             self.failed.update(fingerprint(question.text) for question in answered.failed)
+        self._drop_near_duplicates(results)
         self.passes += 1
 
     def settled(self) -> Settled:
-        return settle([self.grown[shard.name] for shard in self.shards], self.failed)
+        return settle([self.grown[shard.name] for shard in self.shards], self.failed, self.known)
 
     def examples(self) -> list[Example]:
         """The finished rows, numbered, in the order of cells."""
@@ -167,6 +174,10 @@ class Plan:
             for shard in self.shards
             for q in numbered[shard.name]
         ]
+
+    def groups(self) -> dict[str, str]:
+        """Fingerprint of each near-duplicate -> that of the row it is like."""
+        return {match.key: match.kept for match in self.near}
 
     def expected(self) -> dict[str, int]:
         """Rows by cell: what the recipe asks for, or for given questions what was left of them."""
@@ -183,5 +194,22 @@ class Plan:
         short = [f"{s.name}: {grown.get(s.name, 0)} of {s.rows}" for s in self.shards if grown.get(s.name, 0) < s.rows]
         return RunError("cells-short", ", ".join(short[:6]) or f"answers kept failing after {self.passes} passes")
 
+    def _drop_near_duplicates(self, results: list[Answered]) -> None:
+        """Rows that are near-duplicates of an earlier one count as failed, so that others take their place."""
+        rows = (
+            Row(fingerprint(example.question.text), example.question.text, example.answer)
+            for answered in results
+            for example in answered.examples
+        )
+        matches = self.index.add(rows)
+        self.near += matches
+        if self.drop_near:
+            self.failed.update(match.key for match in matches)
+
     def _short(self, settled: Settled) -> dict[str, int]:
         return settled.short if self.given is None else {}
+
+
+def _near(recipe: Recipe) -> dict[str, Any]:
+    section = recipe.dataset.near_duplicates
+    return {"index": NearDuplicateIndex(section.threshold), "drop_near": section.remove}

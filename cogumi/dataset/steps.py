@@ -15,8 +15,8 @@ from typing import Any
 from cogumi.dataset.answers import answer_questions
 from cogumi.dataset.context import WATCHER, DatasetRun, stop_code
 from cogumi.dataset.estimate import estimate, routes_of
-from cogumi.dataset.export import write_checkpoint, write_exports
-from cogumi.dataset.figures import stage_figures
+from cogumi.dataset.export import Publication, write_checkpoint, write_exports
+from cogumi.dataset.figures import row_figures, stage_figures
 from cogumi.dataset.given import Given
 from cogumi.dataset.grow import decide_all, grow_shard, judge_all
 from cogumi.dataset.merge import check_merged
@@ -24,6 +24,7 @@ from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
 from cogumi.dataset.progress import Progress
 from cogumi.dataset.route import Way
 from cogumi.dataset.shards import Answered, Grown, load_answered, load_grown, save
+from cogumi.dataset.training_rows import open_tokenizer, training_rows
 from cogumi.dataset.verify import unverified_rows
 from cogumi.domain import Difficulty, Rejected
 from cogumi.errors import StorageError
@@ -36,6 +37,7 @@ from cogumi.teachers.types import Reply
 
 Pointer = dict[str, Any]
 _JUDGE_PASSES = 3
+_CARD_FIGURES = ("judge_accuracy", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered")
 
 
 @asynccontextmanager
@@ -153,20 +155,25 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
     if held is not None:
         return held
     cells = check_merged(examples, plan.expected())
-    shards = [plan.grown[shard.name] for shard in plan.shards]
-    figures = stage_figures(run, plan, given, cells, time.monotonic() - started)
     recipe = run.recipe
+    tokenizer = open_tokenizer(recipe.dataset, examples)
+    rows = list(training_rows(examples, plan.groups(), recipe.dataset, tokenizer))
+    figures = stage_figures(run, plan, given, cells, time.monotonic() - started)
+    figures |= row_figures(rows, tokenizer)
     facts = {
         "name": run.folder.name,
         "purpose": recipe.purpose,
         "rehearsal": recipe.rehearsal,
         "pass_mean": recipe.dataset.judge.pass_mean,
         "terms": {teacher.label: teacher.training_allowed for teacher in recipe.teachers.values()},
-        **{key: figures[key] for key in ("judge_accuracy", "cost_usd", "at_risk_usd")},
+        "tokens": sum(row.token_count for row in rows),
+        **{key: figures[key] for key in _CARD_FIGURES},
     }
     section = recipe.dataset.model_dump(mode="json")
     with new_artifact(run.folder.dataset, "generate_dataset", inputs, section, recipe.seed) as draft:
-        figures["files"] = write_exports(draft.path, shards, examples, facts)
+        shards = [plan.grown[shard.name] for shard in plan.shards]
+        made = Publication(shards, examples, rows, plan.near, tokenizer, facts)
+        figures["files"] = write_exports(draft.path, made)
         figures["unverified"] = unverified_rows(examples)
         draft.metrics.update(figures)
     run.log.info("published %d rows in %s", len(examples), run.folder.dataset.name)

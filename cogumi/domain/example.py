@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cogumi.domain.cells import DOMAINS
 from cogumi.domain.question import Question
+from cogumi.domain.traits import Traits
 
 Verification = Literal["passed", "unverified", "no-verifier"]
 """`unverified`: a verifier exists but could not run (no sandbox).
@@ -76,6 +78,33 @@ class Example:
                 "judge_request_key": judgement.request_key if judgement else None,
                 "answer_request_key": self.request_key,
                 "timestamp": self.timestamp,
+            },
+        }
+
+    def to_prompt_record(self, traits: Traits, token_count: int) -> dict[str, Any]:
+        """The record of spec section 1.12: prompt and response, for hard rows draft and thinking between them.
+
+        The critique is the thinking; the revised solution stays in the first format, the final answer is the response.
+        """
+        question = self.question
+        sections = {}
+        if self.reasoning is not None:
+            sections = {"draft": self.reasoning.draft, "thinking": self.reasoning.critique}
+        return {
+            "prompt": question.text,
+            **sections,
+            "response": self.answer,
+            "metadata": {
+                "difficulty": str(question.cell.difficulty),
+                "domain": DOMAINS[question.cell.domain],
+                "task_type": traits.task_type,
+                "complexity": traits.complexity,
+                "requires_reasoning": traits.requires_reasoning,
+                "harm_category": traits.harm_category,
+                "token_count": token_count,
+                "teacher_model": self.answered_by,
+                "classified_by": traits.classified_by,
+                "question_id": question.question_id,
             },
         }
 

@@ -56,8 +56,12 @@ def as_of_format(recipe: Recipe, run_format: int) -> Recipe:
     """
     if run_format >= 2:
         return recipe
-    judge = recipe.dataset.judge.model_copy(update={"classify": False})
-    return recipe.model_copy(update={"dataset": recipe.dataset.model_copy(update={"judge": judge})})
+    data = recipe.dataset
+    off = {
+        "judge": data.judge.model_copy(update={"classify": False}),
+        "near_duplicates": data.near_duplicates.model_copy(update={"remove": False}),
+    }
+    return recipe.model_copy(update={"dataset": data.model_copy(update=off)})
 
 
 def content_hash(value: Any) -> str:

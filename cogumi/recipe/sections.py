@@ -117,6 +117,32 @@ class AnswersSection(StageSection):
     )
 
 
+class NearDuplicatesSection(Section):
+    """Rows with similar text and the same numbers and answer: the first is kept, the others are replaced."""
+
+    remove: bool = Field(True, description="look for near-duplicates and replace them")
+    threshold: float = Field(0.8, gt=0.5, le=1, description="Jaccard similarity of character 5-grams that counts")
+    against: list[str] = Field(
+        default_factory=list, description="folders of datasets published before: their rows count as taken"
+    )
+
+
+class TokenizerSection(Section):
+    """The training tokenizer, for token counts and masks."""
+
+    path: str | None = Field(
+        None, description="folder or tokenizer.json of the model to be trained; None trains one on the dataset"
+    )
+    vocab_size: int = Field(4096, ge=300, le=200_000, description="tokens of one that is trained here")
+
+
+class SplitSection(Section):
+    """Shares held out, by groups of near-duplicates, so that none of them lies on both sides."""
+
+    validation: Share = Field(0.05, description="share of rows held out for validation")
+    test: Share = Field(0.05, description="share of rows held out for tests")
+
+
 class DatasetSection(Section):
     """Phase 1: exact counts per (domain, difficulty) cell."""
 
@@ -125,6 +151,13 @@ class DatasetSection(Section):
     judge: JudgeSection = Field(description="stage 2")
     answers_easy: AnswersSection = Field(description="stage 3, easy questions")
     answers_hard: AnswersSection = Field(description="stage 3, hard questions")
+    near_duplicates: NearDuplicatesSection = Field(NearDuplicatesSection(), description="deduplication")
+    tokenizer: TokenizerSection = Field(TokenizerSection(), description="token counts")
+    chat_format: Literal["plain", "spec"] = Field(
+        "plain",
+        description="plain: easy answers without tags, loss on the last eot; spec: <response> tags, no loss on it",
+    )
+    split: SplitSection = Field(SplitSection(), description="train, validation and test")
     deadline_h: float | None = Field(
         None, gt=0, description="hours within which auto delivery must be done; None lets it take the cheapest way"
     )

@@ -57,7 +57,8 @@ def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
     def reasons(prefix: str) -> dict[str, int]:
         return {reason.split("/", 1)[1]: count for reason, count in lost.items() if reason.startswith(prefix)}
 
-    spare = stage["accepted"] - stage["rows"]
+    spare, near = stage["accepted"] - stage["rows"], stage.get("near_duplicates", 0)
+    gone = near + sum(reasons("answer/").values())
     return [
         ("asked", stage["asked"], {}),
         (
@@ -73,7 +74,7 @@ def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
         (
             "answered and chosen",
             stage["rows"],
-            {**reasons("answer/"), "spare or replaced": max(0, spare - sum(reasons("answer/").values()))},
+            {**reasons("answer/"), "near-duplicate": near, "spare or replaced": max(0, spare - gone)},
         ),
     ]
 

@@ -67,7 +67,8 @@ def check_published(folder: Path, cells: dict[str, int]) -> None:
     """Assert that the published dataset is whole: every file as its receipt says, every cell exactly as asked."""
     dataset = folder / "dataset"
     receipt = json.loads((dataset / "receipt.json").read_text())
-    assert {path.name for path in dataset.iterdir()} == {*receipt["files"], "receipt.json"}
+    found = {str(path.relative_to(dataset)) for path in dataset.rglob("*") if path.is_file()}
+    assert found == {*receipt["files"], "receipt.json"}
     for name, entry in receipt["files"].items():
         assert hashlib.sha256((dataset / name).read_bytes()).hexdigest() == entry["sha256"], name
     (complete,) = dataset.glob("training_*_complete.jsonl")

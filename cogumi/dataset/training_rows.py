@@ -1,0 +1,76 @@
+"""Training rows: examples in the second record format, with traits, token counts and their part of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cogumi.dataset.duplicates import fingerprint
+from cogumi.dataset.split import Part, part_of
+from cogumi.domain import Example, Traits
+from cogumi.lm.chat import FORMATS, ChatFormat, encode_examples, response_text
+from cogumi.lm.tokenizer import TrainingTokenizer, load_tokenizer, train_tokenizer
+from cogumi.recipe import DatasetSection
+from cogumi.teachers.procedural.classify import classify
+
+_AT_ONCE = 1000
+_TRAINED_ON = 20_000  # rows: more change a vocabulary of this size no more
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One row of the second format with its part."""
+
+    record: dict[str, Any]
+    part: Part
+
+    @property
+    def token_count(self) -> int:
+        return int(self.record["metadata"]["token_count"])
+
+
+def open_tokenizer(section: DatasetSection, examples: list[Example]) -> TrainingTokenizer:
+    """The tokenizer that the recipe names, or one trained on these examples.
+
+    Raises InputError tokenizer-unreadable, tokenizer-lacks-specials.
+    """
+    if section.tokenizer.path is not None:
+        return load_tokenizer(Path(section.tokenizer.path))
+    form = FORMATS[section.chat_format]
+    step = max(1, len(examples) // _TRAINED_ON)
+    texts = (text for example in examples[::step] for text in (example.question.text, assistant_text(example, form)))
+    return train_tokenizer(texts, section.tokenizer.vocab_size)
+
+
+def training_rows(
+    examples: list[Example], groups: dict[str, str], section: DatasetSection, tokenizer: TrainingTokenizer
+) -> Iterator[TrainingRow]:
+    """The rows in the order of the examples. `token_count` is that of the whole training text, template included.
+
+    Args:
+        groups: fingerprint of a question -> that of the first question of its near-duplicates.
+    """
+    form = FORMATS[section.chat_format]
+    for start in range(0, len(examples), _AT_ONCE):
+        part = examples[start : start + _AT_ONCE]
+        encoded = encode_examples(tokenizer, [(e.question.text, assistant_text(e, form)) for e in part], form)
+        for example, tokens in zip(part, encoded, strict=True):
+            mark = fingerprint(example.question.text)
+            record = example.to_prompt_record(traits_of(example), len(tokens.ids))
+            yield TrainingRow(record, part_of(groups.get(mark, mark), section.split))
+
+
+def assistant_text(example: Example, form: ChatFormat) -> str:
+    """What the assistant is trained to say."""
+    reasoning = example.reasoning
+    if reasoning is None:
+        return response_text(example.answer, None, None, form)
+    return response_text(example.answer, reasoning.draft, reasoning.critique, form)
+
+
+def traits_of(example: Example) -> Traits:
+    """The question's traits; for runs older than classification, what its family or the rules say."""
+    question = example.question
+    return question.traits or classify(question.text, question.cell.domain, str(question.cell.difficulty))

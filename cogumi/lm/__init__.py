@@ -1,0 +1,1 @@
+"""Language-model basics: tokenizer, chat template and loss mask."""
