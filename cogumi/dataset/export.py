@@ -5,11 +5,13 @@ All of one artifact, written at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,13 +19,14 @@ from cogumi.dataset.card import dataset_card
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.near_duplicates import Match
 from cogumi.dataset.shards import Grown
-from cogumi.dataset.split import PARTS
-from cogumi.dataset.training_rows import TrainingRow
+from cogumi.dataset.split import PARTS, Part
+from cogumi.dataset.training_rows import RowCounts, TrainingRow
 from cogumi.domain import Difficulty, Example, Question
 from cogumi.lm.tokenizer import TrainingTokenizer
-from cogumi.store.files import write_atomic, write_jsonl
+from cogumi.store.files import write_atomic, write_jsonl, writing
 
 NEAR_DUPLICATES = "near_duplicates.jsonl"
+_ROW_GROUP = 1000
 
 
 def count_label(count: int) -> str:
@@ -37,9 +40,10 @@ class Publication:
 
     shards: list[Grown]
     examples: list[Example]
-    rows: list[TrainingRow]
+    rows: Iterable[TrainingRow]
     near: list[Match]
     tokenizer: TrainingTokenizer
+    counted: RowCounts
     facts: dict[str, Any]
 
 
@@ -64,8 +68,10 @@ def write_exports(folder: Path, made: Publication) -> dict[str, str]:
     write_jsonl(folder / easy_name, map(_answer_record, easy))
     write_jsonl(folder / hard_name, map(_answer_record, hard))
     write_jsonl(folder / complete, (example.to_record() for example in examples))
-    write_parquet(folder / parquet, [example.to_record() for example in examples], _SCHEMA)
-    parts = _write_parts(folder, made.rows)
+    with parquet_rows(folder / parquet, _SCHEMA) as table:
+        for example in examples:
+            table.add(example.to_record())
+    parts = _write_parts(folder, made.counted.watch(made.rows))
     names |= {
         name: f"{part}: prompt, response and metadata, the record of section 1.12" for name, part in parts.items()
     }
@@ -73,23 +79,27 @@ def write_exports(folder: Path, made: Publication) -> dict[str, str]:
     names[NEAR_DUPLICATES] = "rows that were left out as near-duplicates, with the row that was kept"
     made.tokenizer.save(folder / "tokenizer")
     names["tokenizer/"] = f"the tokenizer of the token counts: {made.tokenizer.source}"
-    splits = {part: name for name, part in parts.items() if name.endswith(".parquet")}
-    write_atomic(folder / "README.md", dataset_card(names, splits, examples, made.facts).encode())
+    splits: dict[str, str] = {part: name for name, part in parts.items() if name.endswith(".parquet")}
+    facts = {**made.facts, "tokens": made.counted.tokens.total()}
+    write_atomic(folder / "README.md", dataset_card(names, splits, examples, facts).encode())
     return names
 
 
-def _write_parts(folder: Path, rows: list[TrainingRow]) -> dict[str, str]:
-    """train, validation and test as JSONL and Parquet; returns the part by file name. Empty parts have no files."""
-    written: dict[str, str] = {}
-    for part in PARTS:
-        records = [row.record for row in rows if row.part == part]
-        if not records:
-            continue
-        write_jsonl(folder / f"{part}.jsonl", records)
-        nested = [{"draft": None, "thinking": None, **record} for record in records]
-        write_parquet(folder / f"{part}.parquet", nested, _PROMPT_SCHEMA)
-        written |= {f"{part}.jsonl": part, f"{part}.parquet": part}
-    return written
+def _write_parts(folder: Path, rows: Iterable[TrainingRow]) -> dict[str, Part]:
+    """train, validation and test as JSONL and Parquet, in one pass. Returns the part by file name."""
+    written: dict[str, Part] = {}
+    with ExitStack() as files:
+        lines: dict[Part, IO[bytes]] = {}
+        tables: dict[Part, ParquetRows] = {}
+        for row in rows:
+            part = row.part
+            if part not in lines:
+                lines[part] = files.enter_context(writing(folder / f"{part}.jsonl"))
+                tables[part] = files.enter_context(parquet_rows(folder / f"{part}.parquet", _PROMPT_SCHEMA))
+                written |= {f"{part}.jsonl": part, f"{part}.parquet": part}
+            lines[part].write(orjson.dumps(row.record, option=orjson.OPT_APPEND_NEWLINE))
+            tables[part].add({"draft": None, "thinking": None, **row.record})
+    return dict(sorted(written.items(), key=lambda item: PARTS.index(item[1])))
 
 
 def _near_records(made: Publication) -> Iterator[dict[str, Any]]:
@@ -106,12 +116,32 @@ def _near_records(made: Publication) -> Iterator[dict[str, Any]]:
         }
 
 
-def write_parquet(path: Path, records: list[dict[str, Any]], schema: pa.Schema) -> None:
-    """Records as one Parquet file with nested columns."""
-    table = pa.Table.from_pylist(records, schema=schema)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+class ParquetRows:
+    """Rows gathered into row groups, so that a table of any size needs the memory of one group."""
+
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self._writer = writer
+        self._schema = schema
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, record: dict[str, Any]) -> None:
+        self._rows.append(record)
+        if len(self._rows) >= _ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows.clear()
+
+
+@contextmanager
+def parquet_rows(path: Path, schema: pa.Schema) -> Iterator[ParquetRows]:
+    """A Parquet file with nested columns, complete when the block ends."""
+    with writing(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        rows = ParquetRows(writer, schema)
+        yield rows
+        rows.flush()
 
 
 def write_checkpoint(folder: Path, number: int, questions: list[Question]) -> None:

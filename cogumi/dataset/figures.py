@@ -8,8 +8,6 @@ from typing import Any
 from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.given import Given
 from cogumi.dataset.plan import Plan
-from cogumi.dataset.training_rows import TrainingRow
-from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.store.batch_rows import Batch
 from cogumi.teachers.pricing import price_of
 from cogumi.teachers.types import Usage
@@ -60,21 +58,6 @@ def stage_figures(
         "cache_read_share": _cache_read_share(calls),
         "rehearsal": run.recipe.rehearsal,
         "seconds": round(seconds, 3),
-    }
-
-
-def row_figures(rows: list[TrainingRow], tokenizer: TrainingTokenizer) -> dict[str, Any]:
-    """Tokens by difficulty, rows by part of the split, task types, and who classified."""
-    tokens: Counter[str] = Counter()
-    for row in rows:
-        tokens[row.record["metadata"]["difficulty"]] += row.token_count
-    told = [row.record["metadata"] for row in rows]
-    return {
-        "tokens": dict(sorted(tokens.items())),
-        "tokenizer": {"source": tokenizer.source, "vocab_size": tokenizer.vocab_size},
-        "split": dict(Counter(row.part for row in rows)),
-        "task_types": dict(sorted(Counter(f"{t['domain']}/{t['task_type']}" for t in told).items())),
-        "classified_by": dict(sorted(Counter(t["classified_by"] for t in told).items())),
     }
 
 

@@ -16,7 +16,7 @@ from cogumi.dataset.answers import answer_questions
 from cogumi.dataset.context import WATCHER, DatasetRun, stop_code
 from cogumi.dataset.estimate import estimate, routes_of
 from cogumi.dataset.export import Publication, write_checkpoint, write_exports
-from cogumi.dataset.figures import row_figures, stage_figures
+from cogumi.dataset.figures import stage_figures
 from cogumi.dataset.given import Given
 from cogumi.dataset.grow import decide_all, grow_shard, judge_all
 from cogumi.dataset.merge import check_merged
@@ -24,11 +24,11 @@ from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
 from cogumi.dataset.progress import Progress
 from cogumi.dataset.route import Way
 from cogumi.dataset.shards import Answered, Grown, load_answered, load_grown, save
-from cogumi.dataset.training_rows import open_tokenizer, training_rows
+from cogumi.dataset.training_rows import RowCounts, open_tokenizer, training_rows
 from cogumi.dataset.verify import unverified_rows
 from cogumi.domain import Difficulty, Rejected
 from cogumi.errors import StorageError
-from cogumi.recipe import Recipe, as_of_format, content_hash
+from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
 from cogumi.store.artifacts import new_artifact, read_receipt, verify
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder
@@ -150,30 +150,30 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
     A complete artifact made from the same rows is verified and kept as it is.
     """
     examples = plan.examples()
-    inputs = content_hash([example.to_json() for example in examples])
+    inputs = hash_all(example.to_json() for example in examples)
     held = _held_artifact(run.folder.dataset, inputs)
     if held is not None:
         return held
     cells = check_merged(examples, plan.expected())
     recipe = run.recipe
     tokenizer = open_tokenizer(recipe.dataset, examples)
-    rows = list(training_rows(examples, plan.groups(), recipe.dataset, tokenizer))
+    rows = training_rows(examples, plan.groups(), recipe.dataset, tokenizer)
     figures = stage_figures(run, plan, given, cells, time.monotonic() - started)
-    figures |= row_figures(rows, tokenizer)
+    figures["tokenizer"] = {"source": tokenizer.source, "vocab_size": tokenizer.vocab_size}
     facts = {
         "name": run.folder.name,
         "purpose": recipe.purpose,
         "rehearsal": recipe.rehearsal,
         "pass_mean": recipe.dataset.judge.pass_mean,
         "terms": {teacher.label: teacher.training_allowed for teacher in recipe.teachers.values()},
-        "tokens": sum(row.token_count for row in rows),
         **{key: figures[key] for key in _CARD_FIGURES},
     }
     section = recipe.dataset.model_dump(mode="json")
     with new_artifact(run.folder.dataset, "generate_dataset", inputs, section, recipe.seed) as draft:
         shards = [plan.grown[shard.name] for shard in plan.shards]
-        made = Publication(shards, examples, rows, plan.near, tokenizer, facts)
+        made = Publication(shards, examples, rows, plan.near, tokenizer, RowCounts(), facts)
         figures["files"] = write_exports(draft.path, made)
+        figures |= made.counted.to_json()
         figures["unverified"] = unverified_rows(examples)
         draft.metrics.update(figures)
     run.log.info("published %d rows in %s", len(examples), run.folder.dataset.name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,34 @@ class TrainingRow:
     @property
     def token_count(self) -> int:
         return int(self.record["metadata"]["token_count"])
+
+
+@dataclass(slots=True)
+class RowCounts:
+    """What is counted while rows go by: tokens by difficulty, rows by part, task type and who classified."""
+
+    tokens: Counter[str] = field(default_factory=Counter)
+    parts: Counter[str] = field(default_factory=Counter)
+    task_types: Counter[str] = field(default_factory=Counter)
+    classified_by: Counter[str] = field(default_factory=Counter)
+
+    def watch(self, rows: Iterable[TrainingRow]) -> Iterator[TrainingRow]:
+        """The same rows, counted as they pass."""
+        for row in rows:
+            told = row.record["metadata"]
+            self.tokens[told["difficulty"]] += row.token_count
+            self.parts[row.part] += 1
+            self.task_types[f"{told['domain']}/{told['task_type']}"] += 1
+            self.classified_by[told["classified_by"]] += 1
+            yield row
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tokens": dict(sorted(self.tokens.items())),
+            "split": dict(sorted(self.parts.items())),
+            "task_types": dict(sorted(self.task_types.items())),
+            "classified_by": dict(sorted(self.classified_by.items())),
+        }
 
 
 def open_tokenizer(section: DatasetSection, examples: list[Example]) -> TrainingTokenizer:

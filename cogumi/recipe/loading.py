@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import re
 import types
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -69,6 +70,14 @@ def content_hash(value: Any) -> str:
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def hash_all(values: Iterable[Any]) -> str:
+    """16 hex digits of sha256 over the canonical JSON of many values, one at a time."""
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+    return digest.hexdigest()[:16]
 
 
 def _locate(name_or_path: str) -> Path:

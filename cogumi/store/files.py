@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -19,24 +20,45 @@ def write_atomic(path: Path, content: bytes) -> str:
 
     Raises StorageError: disk-full, disk-error.
     """
+    with writing(path) as file:
+        file.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> str:
+    """One JSON object a line, UTF-8, written atomically and row by row; returns the sha256."""
+    digest = hashlib.sha256()
+    with writing(path) as file:
+        for row in rows:
+            line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+            digest.update(line)
+            file.write(line)
+    return digest.hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at `path`, flushed to disk, when the block ends, and not at all where it fails.
+
+    Raises StorageError: disk-full, disk-error.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    written = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
-            file.write(content)
+            yield file
+            written = file.tell()
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         _forget(beside)
-        raise storage_error(error, path, len(content)) from error
-    return hashlib.sha256(content).hexdigest()
-
-
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> str:
-    """One JSON object a line, UTF-8, written atomically; returns the sha256."""
-    return write_atomic(path, b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+        raise storage_error(error, path, written) from error
+    except BaseException:
+        _forget(beside)
+        raise
 
 
 def write_json(path: Path, value: Any) -> str:

@@ -30,7 +30,7 @@ class Joined:
     """A request that waits for its batch. `request` is unknown where an earlier process made it."""
 
     key: str
-    body: bytes
+    encode: Callable[[], bytes]  # bodies are long and many wait: made when they are sent
     stage: str
     worst: int
     tokens: int
@@ -121,7 +121,7 @@ class BatchFollower:
         What an earlier process may have submitted is never submitted again: where the provider does not list it, its
         items are unknown, with their worst case at risk.
         """
-        requests = [BatchItem(item.key, item.body) for item in items]
+        requests = [BatchItem(item.key, item.encode()) for item in items]
         adopted = items[0].request is None
         maybe_there = adopted
         failures = 0

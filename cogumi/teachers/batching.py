@@ -136,7 +136,7 @@ class BatchedTeacher:
     def _join(self, key: str, request: Request, stage: str) -> asyncio.Future[Reply]:
         item = Joined(
             key=key,
-            body=self._wire.encode(request),
+            encode=lambda: self._wire.encode(request),
             stage=stage,
             worst=self._price.worst(request),
             tokens=prompt_bytes(request) // 4,
@@ -163,7 +163,7 @@ class BatchedTeacher:
     def _adopted(self, attempt: Attempt) -> Joined:
         return Joined(
             key=attempt.request_key,
-            body=attempt.request,
+            encode=lambda: attempt.request,
             stage=attempt.stage,
             worst=attempt.at_risk_nanousd,
             tokens=len(attempt.request) // 4,
@@ -183,7 +183,7 @@ class BatchedTeacher:
         for item in items:
             by_stage.setdefault(item.stage, []).append(item)
         for stage_items in by_stage.values():
-            sizes = [self._desk.item_bytes(BatchItem(item.key, item.body)) for item in stage_items]
+            sizes = [self._size(item) for item in stage_items]
             for shard in shards_within(stage_items, sizes, self._section):
                 self._spawn(self._buy(shard))
 
@@ -237,7 +237,7 @@ class BatchedTeacher:
             model=self.model,
             stage=stage,
             requests=len(kept),
-            bytes=sum(self._desk.item_bytes(BatchItem(item.key, item.body)) for item in kept),
+            bytes=sum(map(self._size, kept)),
             enqueued_tokens=sum(item.tokens for item in kept),
             submitted_at=now,
         )
@@ -247,7 +247,8 @@ class BatchedTeacher:
         for item in kept:
             item.attempt = self._ledger.attempts_made(item.key) + 1
         intents = (
-            Attempt(i.key, i.attempt, stage, self.provider, self.model, i.body, i.worst, now, batch.label) for i in kept
+            Attempt(i.key, i.attempt, stage, self.provider, self.model, i.encode(), i.worst, now, batch.label)
+            for i in kept
         )
         await asyncio.gather(*(self._ledger.intend(attempt) for attempt in intents))
         return batch, kept
@@ -271,6 +272,9 @@ class BatchedTeacher:
         async with self._room_changed:
             self._room.used -= tokens
             self._room_changed.notify_all()
+
+    def _size(self, item: Joined) -> int:
+        return self._desk.item_bytes(BatchItem(item.key, item.encode()))
 
     def _is_ours(self, batch: Batch) -> bool:
         return (batch.provider, batch.model) == (self.provider, self.model)

@@ -26,8 +26,12 @@ def rounds(name: str, short: int, long: int) -> Iterator[int]:
             _STATE.write_text(json.dumps(done))
 
 
-def command(run: str, *more: str, prefect: bool = False) -> list[str]:
-    base = [sys.executable, "-m", "cogumi.cli.main", "run", "dataset", "--recipe", "tiny", "--run", run]
+BY_BATCH = ["--rehearse", *SMALL, "--set", "dataset.deadline_h=null", "--set", "loopback.fault_share=0.1"]
+"""With recipe `small`: every answer through a batch API, hard ones with a cached prefix, faults in both."""
+
+
+def command(run: str, *more: str, prefect: bool = False, recipe: str = "tiny") -> list[str]:
+    base = [sys.executable, "-m", "cogumi.cli.main", "run", "dataset", "--recipe", recipe, "--run", run]
     return [*base, *([] if prefect else ["--no-prefect"]), *more]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from cogumi.recipe import load_recipe
 from deployments.local_server import local_server
-from tests.torture.driving import LONG, command, finish, rounds
+from tests.torture.driving import BY_BATCH, CELLS, LONG, command, finish, rounds
 from tests.torture.oracle import check_money, check_nothing_torn, check_published
 
 pytestmark = pytest.mark.torture
@@ -39,10 +39,11 @@ def kill_after_first_bill(arguments: list[str], cwd: Path, bill: Path, wait_s: f
     return not ended
 
 
-def hurt(tmp_path: Path, name: str, kills: int, seed: int, prefect: bool = False, **environment: str) -> int:
+def hurt(
+    tmp_path: Path, arguments: list[str], name: str, kills: int, seed: int, cells: dict[str, int], **environment: str
+) -> int:
     """Kill a run up to `kills` times, checking the money after each, then let it finish. Returns the kills that hit."""
     folder = tmp_path / "runs" / name
-    arguments = command(name, *SLOW, prefect=prefect)
     rng = Random(seed)
     hits = received = 0
     for _ in range(kills):
@@ -54,15 +55,27 @@ def hurt(tmp_path: Path, name: str, kills: int, seed: int, prefect: bool = False
         received = accounts.received
         check_nothing_torn(folder)
     finish(arguments, tmp_path, **environment)
-    check_published(folder, TINY)
+    check_published(folder, cells)
     accounts = check_money(folder)
     assert accounts.received >= received
     return hits
 
 
 def test_random_kills_lose_and_rebuy_nothing(tmp_path: Path) -> None:
-    hits = sum(hurt(tmp_path, f"plain{number}", 5, seed=number) for number in rounds("plain-kills", 4, 2000))
+    hits = 0
+    for number in rounds("plain-kills", 4, 2000):
+        name = f"plain{number}"
+        hits += hurt(tmp_path, command(name, *SLOW), name, 5, number, TINY)
     assert LONG or hits >= 4  # the long form may have nothing left to do; the short one must hit each round once
+
+
+def test_kills_with_batches_open_lose_and_rebuy_nothing(tmp_path: Path) -> None:
+    """The provider dies with the run and works on with what it has on disk; open batches are followed by the next run."""
+    hits = 0
+    for number in rounds("batch-kills", 3, 500):
+        name = f"batch{number}"
+        hits += hurt(tmp_path, command(name, *BY_BATCH, recipe="small"), name, 5, 500 + number, CELLS)
+    assert LONG or hits >= 3
 
 
 @pytest.fixture(scope="module")
@@ -74,5 +87,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 def test_kills_through_prefect_lose_and_rebuy_nothing(tmp_path: Path, server: dict[str, str]) -> None:
     numbers = rounds("prefect-kills", 1, 50)
-    hits = sum(hurt(tmp_path, f"flow{number}", 3, seed=1000 + number, prefect=True, **server) for number in numbers)
+    hits = 0
+    for number in numbers:
+        name = f"flow{number}"
+        hits += hurt(tmp_path, command(name, *SLOW, prefect=True), name, 3, 1000 + number, TINY, **server)
     assert LONG or hits >= 1
