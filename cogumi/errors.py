@@ -53,6 +53,14 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "The environment variable that should hold the API key is not set.",
         "Export it, then run the same command again.",
     ),
+    "model-not-listed": ErrorEntry(
+        "The provider does not list this model.", "Name a model that it lists; cogumi doctor --recipe R asks it."
+    ),
+    "model-ended": ErrorEntry("The provider has shut this model down.", "Name its successor in the recipe."),
+    "endpoint-unusable": ErrorEntry(
+        "The teacher's endpoint cannot be asked what it has.",
+        "Check base_url and key with cogumi doctor --recipe R; preflight: false skips this check.",
+    ),
     "secret-in-recipe": ErrorEntry(
         "A recipe value looks like an API key.",
         "Put the key into an environment variable and name that in api_key_env.",

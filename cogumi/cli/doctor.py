@@ -13,18 +13,16 @@ from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
 
-import orjson
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.dataset.estimate import estimate, needs_of
 from cogumi.errors import CogumiError, StorageError
-from cogumi.recipe import Recipe, TeacherSection, load_recipe
+from cogumi.recipe import TeacherSection, load_recipe
 from cogumi.sandbox import sandbox_problem
 from cogumi.store.schema import open_engine, prepare
-from cogumi.teachers.anthropic_messages import AnthropicWire
-from cogumi.teachers.openai_compatible import OpenAIWire
+from cogumi.teachers.preflight import preflight
 from cogumi.teachers.pricing import price_of, price_table
-from cogumi.teachers.transport import HttpTransport
 
 Check = Callable[[], str]
 _LEAST_DISK = 2 << 30
@@ -52,9 +50,11 @@ def doctor(
     ]
     if recipe:
         loaded = load_recipe(recipe)
-        checks += [(f"teacher {name}", _teacher_check(section)) for name, section in loaded.teachers.items()]
-        checks.append(("terms", lambda: _terms(loaded)))
+        checks += [(f"price of {name}", _price_check(section)) for name, section in loaded.teachers.items()]
     rows = [(name, *_try(check)) for name, check in checks]
+    if recipe:
+        findings = asyncio.run(preflight(loaded, needs_of(estimate(loaded)) if all(ok for _, ok, _ in rows) else {}))
+        rows += [(f"{f.teacher}: {f.code}", f.level != "error", f.text) for f in findings]
     if as_json:
         print_json([{"check": name, "ok": ok, "found": found} for name, ok, found in rows])
     else:
@@ -159,40 +159,9 @@ def _prefect_api() -> str:
         return f"answers ({reply.status})"
 
 
-def _teacher_check(section: TeacherSection) -> Check:
+def _price_check(section: TeacherSection) -> Check:
     def check() -> str:
-        price_of(section)
-        if section.base_url == "loopback" or section.wire == "procedural":
-            return f"{section.model}, embedded"
-        key = os.environ.get(section.api_key_env, "") if section.api_key_env else ""
-        if section.api_key_env and not key:
-            raise ValueError(f"{section.api_key_env} is not set")
-        return asyncio.run(_models(section, key))
+        price = price_of(section)
+        return f"{section.model}: ${price.prompt / 1000:g} in, ${price.completion / 1000:g} out a million tokens"
 
     return check
-
-
-async def _models(section: TeacherSection, key: str) -> str:
-    """Whether the endpoint lists the model, and until when."""
-    wire = AnthropicWire() if section.wire == "anthropic" else OpenAIWire()
-    transport = HttpTransport(section.base_url, wire.headers(key), 15, section.allow_loopback_http, key)
-    try:
-        reply = await transport.get(wire.models_path)
-    finally:
-        await transport.aclose()
-    if reply.status != 200:
-        raise ValueError(f"{section.base_url} answers {reply.status}")
-    listed = {row["id"]: row for row in orjson.loads(reply.body)["data"]}
-    if section.model not in listed:
-        raise ValueError(f"{section.model} is not listed by {section.base_url}")
-    ends = listed[section.model].get("shutdown_date")
-    return f"{section.model}" + (f", ends {ends}" if ends else "")
-
-
-def _terms(recipe: Recipe) -> str:
-    open_ones = sorted({t.label for t in recipe.teachers.values() if t.training_allowed != "yes"})
-    return (
-        f"training on outputs not confirmed for: {', '.join(open_ones)}"
-        if open_ones
-        else "training on outputs allowed by all"
-    )

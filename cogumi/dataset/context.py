@@ -14,6 +14,7 @@ from cogumi.domain import Question
 from cogumi.errors import CogumiError
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.run_folder import RunFolder
+from cogumi.teachers.preflight import Finding
 from cogumi.teachers.staff import Staff
 from cogumi.teachers.types import Cache, Reply
 from cogumi.teachers.wire_errors import WireError
@@ -38,6 +39,7 @@ class DatasetRun:
     log: logging.Logger
     routes: dict[str, Way] = field(default_factory=dict)
     slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
     accepted: list[Question] = field(default_factory=list)
 
     def __post_init__(self) -> None:

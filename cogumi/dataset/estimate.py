@@ -19,6 +19,7 @@ from cogumi.dataset.route import Calls, Route, Way, choose_routes
 from cogumi.domain import Cell, Difficulty
 from cogumi.recipe import DatasetSection, JudgeSection, Recipe, TeacherSection
 from cogumi.store.ledger import Ledger
+from cogumi.teachers.preflight import Needs
 
 _PASS_RATE = 0.9
 _QUESTION_TOKENS, _SCORE_TOKENS, _TRAIT_TOKENS, _EASY_TOKENS, _HARD_TOKENS = 60, 35, 30, 150, 750
@@ -78,6 +79,15 @@ def estimate(recipe: Recipe, ledger: Ledger | None = None, given: Counter[Diffic
 def routes_of(estimated: dict[str, Any]) -> dict[str, Way]:
     """The way of delivery by stage."""
     return {row["stage"]: row["delivery"] for row in estimated["stages"]}
+
+
+def needs_of(estimated: dict[str, Any]) -> dict[str, Needs]:
+    """What the estimate asks of each teacher, for the preflight."""
+    needs: dict[str, Needs] = {}
+    for row in estimated["stages"]:
+        held = needs.get(row["teacher"], Needs())
+        needs[row["teacher"]] = Needs(held.calls + row["calls"], held.cost_usd + row["cost_usd"])
+    return needs
 
 
 def _known(measured: dict[str, dict[str, Any]]) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from cogumi.dataset.answers import answer_questions
 from cogumi.dataset.context import WATCHER, DatasetRun, stop_code
-from cogumi.dataset.estimate import estimate, routes_of
+from cogumi.dataset.estimate import estimate, needs_of, routes_of
 from cogumi.dataset.export import Publication, write_checkpoint, write_exports
 from cogumi.dataset.figures import stage_figures
 from cogumi.dataset.given import Given
@@ -32,11 +32,13 @@ from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
 from cogumi.store.artifacts import new_artifact, read_receipt, verify
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder
+from cogumi.teachers.preflight import preflight, refuse
 from cogumi.teachers.staff import open_staff
 from cogumi.teachers.types import Reply
 
 Pointer = dict[str, Any]
 _JUDGE_PASSES = 3
+_LEVELS = {"ok": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _CARD_FIGURES = ("judge_accuracy", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered")
 
 
@@ -47,6 +49,11 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
     log, handler = _open_log(folder.path / "generation_log.txt")
     ledger = Ledger.open(folder.ledger_url, folder.name)
     try:
+        expected = estimate(recipe, ledger)
+        findings = await preflight(recipe, needs_of(expected)) if recipe.preflight else []
+        for finding in findings:
+            log.log(_LEVELS[finding.level], "preflight %s: %s: %s", finding.teacher, finding.code, finding.text)
+        refuse(findings)
         async with open_staff(recipe, ledger, folder.path) as staff:
             log.info(
                 "run %s %s: %d replies in the ledger",
@@ -55,7 +62,8 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
                 ledger.replies,
             )
             try:
-                run = DatasetRun(recipe, folder, staff, Progress(), log, await settled_routes(recipe, ledger))
+                run = DatasetRun(recipe, folder, staff, Progress(), log, await settled_routes(recipe, ledger, expected))
+                run.findings = findings
                 if watch := WATCHER.get():
                     watch(run)
                 yield run
@@ -69,10 +77,10 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
         handler.close()
 
 
-async def settled_routes(recipe: Recipe, ledger: Ledger) -> dict[str, Way]:
+async def settled_routes(recipe: Recipe, ledger: Ledger, expected: dict[str, Any]) -> dict[str, Way]:
     """How each stage is delivered. Decided once a run: a resumed one goes the way that it has begun."""
     name = f"routes/{content_hash({stage: s.delivery for stage, s in recipe.dataset.stages.items()})}"
-    await ledger.remember(name, routes_of(estimate(recipe, ledger)))
+    await ledger.remember(name, routes_of(expected))
     routes: dict[str, Way] = ledger.recall(name)  # type: ignore[assignment] # just kept
     return routes
 

@@ -211,6 +211,7 @@ class Recipe(Section):
     seed: int = Field(0, ge=0, description="drives topic order and prompt seeds")
     teachers: dict[str, TeacherSection] = Field(description="endpoints by a name of your own")
     dataset: DatasetSection = Field(description="phase 1")
+    preflight: bool = Field(True, description="ask each provider about model, credit and limits before the first call")
     budget: BudgetSection = Field(BudgetSection(), description="the hard stop")
     loopback: LoopbackSection = Field(LoopbackSection(), description="the embedded provider's behaviour")
 

@@ -23,7 +23,7 @@ class AnthropicWire:
     """Encodes requests and decodes replies of POST /v1/messages."""
 
     path = "/v1/messages"
-    models_path = "/v1/models"
+    models_path = "/v1/models?limit=1000"
 
     def headers(self, key: str) -> dict[str, str]:
         bearer = {"authorization": f"Bearer {key}"} if key else {}

@@ -109,12 +109,16 @@ class Provider:
         return await self._serve(request, ANTHROPIC)
 
     async def models(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := self.refuse(request)) is not None:
+            return refusal
         ends = self.behaviour.shutdown_dates
         listing = [{"id": name, "object": "model", "shutdown_date": ends.get(name)} for name in MODELS]
         return web.json_response({"object": "list", "data": listing})
 
     async def show_key(self, request: web.Request) -> web.StreamResponse:
         """What OpenRouter tells about a key: credit left and free requests a day."""
+        if (refusal := self.refuse(request)) is not None:
+            return refusal
         daily, credit = self.behaviour.free_daily_requests, self.behaviour.credit_usd
         free = {"limit": daily, "used": 0, "remaining": daily} if daily is not None else None
         used = self.bill.nanousd / 1e9

@@ -158,7 +158,9 @@ def test_an_unreachable_provider_is_said_to_be(tmp_path: Path) -> None:
     with LoopbackProcess(Behaviour()) as provider:
         arguments = against(provider, "max_attempts=1")
     done = cogumi(*arguments, cwd=tmp_path)
-    assert done.returncode == 4 and "too-many-failures" in done.stderr and "connect-refused" in done.stderr
+    assert done.returncode == 2 and "endpoint-unusable" in done.stderr and "connect-refused" in done.stderr
+    later = cogumi(*arguments, "--set", "preflight=false", cwd=tmp_path)  # as one that goes away after the preflight
+    assert later.returncode == 4 and "too-many-failures" in later.stderr and "connect-refused" in later.stderr
 
 
 def test_two_runs_on_one_folder(tmp_path: Path) -> None:
@@ -280,5 +282,10 @@ def test_the_doctor_checks_machine_and_recipe(tmp_path: Path) -> None:
 def test_a_dry_run_prices_without_a_call_or_a_key(tmp_path: Path) -> None:
     done = cogumi("run", "dataset", "--recipe", "spec-60k", "--dry-run", "--json", cwd=tmp_path, OPENAI_API_KEY="")
     expected = json.loads(done.stdout)
-    assert expected["calls"] > 70_000 and 200 < expected["cost_usd"] < 400 and expected["minutes"] > 60
+    assert (
+        expected["calls"] > 70_000
+        and 200 < expected["plain_usd"] < 400
+        and 100 < expected["cost_usd"] < 200
+        and expected["minutes"] > 60
+    )
     assert not (tmp_path / "runs").exists()
