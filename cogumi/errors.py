@@ -72,6 +72,9 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "The tokenizer has not the special tokens of Llama-3's chat template.",
         "Use the tokenizer of Llama-3.1-8B-Instruct, or train one (dataset.tokenizer.path: null).",
     ),
+    "version-name-refused": ErrorEntry(
+        "The dataset's name cannot be a folder name.", "Use lower-case letters, digits, '-', '_' and '.'."
+    ),
     "run-name-refused": ErrorEntry(
         "The run's name cannot be a folder name.",
         "Use letters, digits, '-', '_' and '.', not starting with '.'.",
@@ -132,6 +135,12 @@ CATALOGUE: dict[str, ErrorEntry] = {
     "too-many-failures": ErrorEntry(
         "Most calls to a teacher failed, so the run stopped early.",
         "Look at the table of retries by code, mend the cause, run the same command: it resumes.",
+    ),
+    "version-not-found": ErrorEntry(
+        "There is no such version of the dataset.", "Name one of those that the message lists."
+    ),
+    "not-approved": ErrorEntry(
+        "The run was not approved, so nothing was bought.", "Run it again and approve it in the dashboard."
     ),
     "batch-unreachable": ErrorEntry(
         "The provider stayed away while a batch of ours was open there.",

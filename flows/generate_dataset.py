@@ -24,33 +24,55 @@ from cogumi.dataset.steps import (
     read_answered,
     read_grown,
 )
+from cogumi.dataset.versions import open_plan
 from cogumi.recipe import content_hash
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
+from tasks.approval import approval
 from tasks.dashboard import progress_artifact, show_results
-from tasks.dataset_tasks import CURRENT, Bench, answer_questions, generate_questions, publish_dataset
+from tasks.dataset_tasks import (
+    CURRENT,
+    Bench,
+    answer_questions,
+    generate_questions,
+    publish_dataset,
+    publish_dataset_version,
+)
+from tasks.scheduling import cancel_provider_batches, period_of_this_run, run_name
 
 _SHARDS_AT_ONCE = 32
 
 
-@flow(name="generate-dataset", flow_run_name="dataset-{request.run}", persist_result=False, retries=0)
+@flow(
+    name="generate-dataset",
+    flow_run_name=run_name,
+    persist_result=False,
+    retries=0,
+    on_cancellation=[cancel_provider_batches],
+)
 async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
     """Make the dataset a request asks for; returns the stage's figures.
 
-    Raises the library's errors with their codes; nothing is published unless every check has passed.
+    A versioned dataset's run is named by the time it was scheduled for. Raises the library's errors with their codes;
+    nothing is published unless every check has passed.
     """
+    request = request.named(period_of_this_run(Path(request.root)))
     recipe = request.load()
+    await approval(request, recipe)
+    versions = request.open_versions()
     with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
         given = read_questions([Path(path) for path in request.questions]) if request.questions else None
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)
-        plan = Plan.for_questions(given.questions, recipe) if given else Plan.for_recipe(recipe)
         store = await results_store(folder.path)
         async with open_dataset_run(recipe, folder) as run, progress_artifact(run):
+            plan = await open_plan(run, given, versions)
             CURRENT.set(Bench(run, plan, given))
             started = time.monotonic()
             answers = await run_plan(plan, store)
             figures = await publish_dataset(started, answers)
+        if versions is not None:
+            await publish_dataset_version(versions, str(folder.path), folder.name, figures)
         report = await asyncio.to_thread(write_report, folder.path)
         await show_results(folder.name, report, folder.path / "report.html")
     return figures

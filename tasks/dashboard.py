@@ -28,7 +28,7 @@ _EVERY_S = 5.0
 async def progress_artifact(run: DatasetRun) -> AsyncIterator[None]:
     """A progress artifact, renewed every 5 s while the block runs."""
     artifact = await acreate_progress_artifact(
-        0.0, key=_key(run.folder.name, "progress"), description="rows done of rows wanted, over all steps"
+        0.0, key=artifact_key(run.folder.name, "progress"), description="rows done of rows wanted, over all steps"
     )
     updating = asyncio.create_task(_keep_current(run, artifact))
     try:
@@ -49,19 +49,21 @@ async def show_results(run: str, report: dict[str, Any], page: Path) -> None:
         }
         for name, rows, lost in funnel(stage)
     ]
-    await acreate_table_artifact(steps, key=_key(run, "funnel"), description="From what was asked to what was kept")
+    await acreate_table_artifact(
+        steps, key=artifact_key(run, "funnel"), description="From what was asked to what was kept"
+    )
     await acreate_table_artifact(
         report["retries"] or [{"provider": "all", "code": "none", "count": 0}],
-        key=_key(run, "retries"),
+        key=artifact_key(run, "retries"),
         description="Attempts without a usable reply, by provider and code",
     )
     await acreate_table_artifact(
-        report["cost"], key=_key(run, "cost"), description="Cost by stage and model, known and at risk (USD)"
+        report["cost"], key=artifact_key(run, "cost"), description="Cost by stage and model, known and at risk (USD)"
     )
     await acreate_link_artifact(
         page.as_uri(),
         link_text="report.html",
-        key=_key(run, "report"),
+        key=artifact_key(run, "report"),
         description=f"The report of {run}, one file",
     )
 
@@ -78,6 +80,6 @@ def _percent(run: DatasetRun) -> float:
     return round(100 * min(1.0, sum(step.done for step in steps) / total), 1) if total else 0.0
 
 
-def _key(run: str, what: str) -> str:
+def artifact_key(run: str, what: str) -> str:
     """Artifact keys may hold lower-case letters, digits and dashes only."""
     return re.sub(r"[^a-z0-9]+", "-", f"{run}-{what}".lower()).strip("-")

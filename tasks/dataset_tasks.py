@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 
 from blocks.pinned_store import PLAIN_JSON
 from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.given import Given
 from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
 from cogumi.dataset.steps import Pointer, answer, grow, publish
+from cogumi.dataset.versions import publish_version
+from cogumi.store.versions import Versions
 from tasks.caching import ContentKey, may_pass_with_time
 
 
@@ -67,6 +71,18 @@ async def answer_questions(order: str, key: str, questions: Pointer) -> Pointer:
     """
     bench = CURRENT.get()
     return await answer(bench.run, bench.answer[order])
+
+
+@task(name="publish-version", persist_result=False, cache_policy=NO_CACHE)
+async def publish_dataset_version(versions: Versions, folder: str, run: str, figures: dict[str, Any]) -> dict[str, Any]:
+    """Publish the run's dataset as the next version, and tell whoever waits for new ones."""
+    told = await asyncio.to_thread(publish_version, versions, Path(folder), run)
+    emit_event(
+        event="cogumi.dataset.ready",
+        resource={"prefect.resource.id": f"cogumi.dataset.{versions.name}", "prefect.resource.name": versions.name},
+        payload={"version": told["version"], "run": run, "rows": figures["rows"]},
+    )
+    return told
 
 
 @task(name="publish-dataset", persist_result=False, cache_policy=NO_CACHE)

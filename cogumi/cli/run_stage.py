@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from cogumi.cli.output import JsonOption, console, print_json, table
 from cogumi.cli.watch import watching
 from cogumi.dataset.estimate import estimate
 from cogumi.dataset.given import read_questions, write_quarantine
-from cogumi.dataset.plan import Plan
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import generate, open_dataset_run
+from cogumi.dataset.versions import open_plan, publish_version
 from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted
 from cogumi.recipe import Recipe, load_recipe, preset_names
@@ -25,7 +26,7 @@ from cogumi.report.build import write_report
 from cogumi.report.html import verdict
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
-from cogumi.teachers.server.rehearsal import as_rehearsal
+from cogumi.store.versions import Versions
 
 STAGES = ("dataset",)
 
@@ -44,6 +45,9 @@ def run(
     rehearse: bool = typer.Option(
         False, "--rehearse", help="The embedded provider in place of every teacher: no key, play money."
     ),
+    dataset: str = typer.Option("", "--dataset", help="Publish the result as the next version of this dataset."),
+    period: str = typer.Option("", "--period", help="What the rows are made anew for, such as 2026-W47."),
+    versions: str = typer.Option("datasets", "--versions", help="Folder or URL (s3://...) that holds the versions."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Price and minutes, without a call."),
     no_prefect: bool = typer.Option(False, "--no-prefect", help="The same stage in this process, without Prefect."),
     as_json: bool = JsonOption,
@@ -51,7 +55,9 @@ def run(
     """Run a stage. The same command again resumes it and buys only what is missing."""
     if stage not in (*STAGES, "all"):
         raise InputError("stage-unknown", f"{stage!r}; there are {', '.join(STAGES)} and all")
-    request = request_for(recipe, name, overrides, questions, root, rehearse)
+    request = request_for(
+        recipe, name, overrides, questions, root, rehearse=rehearse, dataset=dataset, period=period, versions=versions
+    )
     if dry_run:
         show_estimate(request, as_json)
         return
@@ -60,20 +66,21 @@ def run(
 
 
 def request_for(
-    recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path, rehearse: bool = False
+    recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path, **more: Any
 ) -> DatasetRequest:
     """A checked request; everything wrong with it is said before anything starts."""
-    loaded = load_recipe(recipe, overrides)
-    loaded = as_rehearsal(loaded) if rehearse else loaded
-    run_path(root, name or loaded.name)
-    return DatasetRequest(
-        run=name or loaded.name,
-        rehearse=rehearse,
+    load_recipe(recipe, overrides)
+    run_path(root, name or "unnamed")
+    Versions(more.get("versions", "datasets"), more.get("dataset") or "unnamed")
+    request = DatasetRequest(
+        run=name,
         recipe=recipe,
         overrides=overrides,
         questions=[str(path) for path in questions],
         root=str(root),
+        **more,
     )
+    return request.named(period=f"{datetime.now(UTC):%Y-%m-%d}")
 
 
 def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
@@ -164,9 +171,11 @@ async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]
         given = read_questions([Path(path) for path in request.questions]) if request.questions else None
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)
-        plan = Plan.for_questions(given.questions, recipe) if given else Plan.for_recipe(recipe)
+        versions = request.open_versions()
         async with open_dataset_run(recipe, folder) as run:
-            figures = await generate(run, plan, given)
+            figures = await generate(run, await open_plan(run, given, versions), given)
+        if versions is not None:
+            publish_version(versions, folder.path, folder.name)
         write_report(folder.path)
     return figures
 

@@ -118,7 +118,9 @@ class Plan:
         """Shards without questions yet, else those that lost some."""
         if not self.grown:
             return [
-                GrowOrder(shard, 0, given=self.given[shard.name] if self.given is not None else None)
+                GrowOrder(
+                    shard, 0, forbidden=self.known, given=self.given[shard.name] if self.given is not None else None
+                )
                 for shard in self.shards
             ]
         settled = self.settled()

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from cogumi.dataset.versions import as_of_period
 from cogumi.errors import InputError
 from cogumi.recipe import Recipe, load_recipe
+from cogumi.store.versions import Versions
 from cogumi.teachers.server.rehearsal import as_rehearsal
 
 
@@ -19,9 +21,22 @@ class DatasetRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     run: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$",
-        description="name of the run; its folder lies under root",
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,79})?$",
+        description="name of the run, whose folder lies under root; empty: of dataset and period, or of the recipe",
     )
+    dataset: str = Field(
+        "",
+        pattern=r"^([a-z0-9][a-z0-9._-]{0,62})?$",
+        description="publish the result as the next version of this dataset",
+    )
+    period: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,30}$",
+        description="what the rows are made anew for, such as 2026-W47; empty: the time the flow run was scheduled for",
+    )
+    versions: str = Field("datasets", description="folder or fsspec URL (s3://...) that holds the versions")
+    approve: bool = Field(False, description="pause for an approval in the dashboard before the first paid call")
     recipe: str = Field("tiny", description="a preset, or a path to a YAML file")
     overrides: list[str] = Field(default_factory=list, description="changes to the recipe, KEY=VALUE")
     questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) in place of stage 1")
@@ -44,7 +59,17 @@ class DatasetRequest(BaseModel):
 
     def load(self) -> Recipe:
         recipe = load_recipe(self.recipe, self.overrides)
-        return as_rehearsal(recipe) if self.rehearse else recipe
+        return as_of_period(as_rehearsal(recipe) if self.rehearse else recipe, self.period)
+
+    def named(self, period: str = "") -> DatasetRequest:
+        """The request with its run and period filled in; `period` is used where a dataset is versioned without one."""
+        period = self.period or (period if self.dataset else "")
+        name = self.run or (f"{self.dataset}-{period}" if self.dataset else self.load().name)
+        return self.model_copy(update={"run": name.strip("-"), "period": period})
+
+    def open_versions(self) -> Versions | None:
+        """The versions that the result joins, or None. Raises InputError version-name-refused."""
+        return Versions(self.versions, self.dataset) if self.dataset else None
 
     @property
     def command(self) -> str:
@@ -53,4 +78,5 @@ class DatasetRequest(BaseModel):
         parts += [f"--set {override}" for override in self.overrides]
         parts += [f"--questions {Path(path)}" for path in self.questions]
         parts += ["--rehearse"] if self.rehearse else []
+        parts += [f"--dataset {self.dataset} --period {self.period} --versions {self.versions}"] if self.dataset else []
         return " ".join(parts)

@@ -104,6 +104,6 @@ def load_tokenizer(path: Path) -> TrainingTokenizer:
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
         inner = Tokenizer.from_str(file.read_text("utf-8"))
-    except Exception as error:  # the library raises plain Exception for whatever it cannot read
+    except Exception as error:  # noqa: BLE001 - the library raises it plain for whatever it cannot read
         raise InputError("tokenizer-unreadable", f"{file}: {error}") from None
     return TrainingTokenizer(inner, str(path))

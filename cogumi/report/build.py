@@ -12,9 +12,10 @@ from random import Random
 from typing import Any
 
 from cogumi.dataset.export import count_label
+from cogumi.dataset.versions import VERSION_FILE
 from cogumi.report.html import render
 from cogumi.store.artifacts import read_receipt
-from cogumi.store.files import read_jsonl, write_atomic, write_json
+from cogumi.store.files import read_json, read_jsonl, write_atomic, write_json
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run
 
@@ -40,6 +41,8 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
     """The content of report.json."""
     receipt = read_receipt(folder / "dataset")
     stage = dict(receipt["metrics"]) if receipt else {"status": "incomplete", **_so_far(ledger)}
+    told = folder / VERSION_FILE
+    stage |= read_json(told) if told.is_file() else {"version": None}
     return {
         "run": run["name"],
         "recipe": run["recipe"]["name"],

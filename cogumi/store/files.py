@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,28 @@ def write_json(path: Path, value: Any) -> str:
         path,
         orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE),
     )
+
+
+def create_exclusively(path: Path, content: bytes) -> None:
+    """Write a whole file where there is none, atomically: of several writers one succeeds.
+
+    Raises FileExistsError; StorageError disk-full, disk-error.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    write_atomic(beside, content)
+    try:
+        os.link(beside, path)  # fails where the name is taken, unlike a rename
+        sync_folder(path.parent)
+    finally:
+        beside.unlink()
+
+
+def read_json(path: Path) -> Any:
+    """The value in a file this project wrote. Raises StorageError disk-error."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

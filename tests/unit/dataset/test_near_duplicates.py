@@ -12,10 +12,38 @@ from cogumi.domain import DIFFICULTIES
 from cogumi.recipe import SplitSection
 from cogumi.teachers.procedural import FAMILIES
 
-WORDS = (
-    "river bridge copper window garden letter market engine candle harbour signal meadow ticket barrel lantern "
-    "shelter museum pepper ladder basket planet cellar butter orchard compass velvet thunder mirror saddle anchor"
-).split()  # noqa: SIM905 - reads better than thirty strings
+WORDS = [
+    "river",
+    "bridge",
+    "copper",
+    "window",
+    "garden",
+    "letter",
+    "market",
+    "engine",
+    "candle",
+    "harbour",
+    "signal",
+    "meadow",
+    "ticket",
+    "barrel",
+    "lantern",
+    "shelter",
+    "museum",
+    "pepper",
+    "ladder",
+    "basket",
+    "planet",
+    "cellar",
+    "butter",
+    "orchard",
+    "compass",
+    "velvet",
+    "thunder",
+    "mirror",
+    "saddle",
+    "anchor",
+]
 
 
 def text(rng: Random) -> str:

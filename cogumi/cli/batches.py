@@ -1,0 +1,41 @@
+"""`cogumi batches RUN`: the batches of a run at its providers, and cancelling the open ones."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.dataset.cancel import cancel_batches
+from cogumi.dataset.request import DatasetRequest
+from cogumi.recipe import check_recipe
+from cogumi.store.ledger import Ledger
+from cogumi.store.run_folder import RunFolder, read_run, run_path
+
+
+def batches(
+    name: str = typer.Argument(help="The run."),
+    cancel: bool = typer.Option(False, "--cancel", help="Ask the providers to stop the open ones."),
+    root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
+    as_json: bool = JsonOption,
+) -> None:
+    """List a run's batches. What a cancelled one had answered is still read when the run is resumed."""
+    folder = run_path(root, name)
+    recipe = check_recipe(read_run(folder)["recipe"])
+    cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
+    ledger = Ledger.view(RunFolder(folder, name, True).ledger_url, name)
+    try:
+        found = ledger.batches()
+    finally:
+        ledger.close()
+    if as_json:
+        print_json({"batches": [asdict(batch) for batch in found], "cancelled": [batch.label for batch in cancelled]})
+        return
+    rows = [[b.stage, b.provider, b.provider_id or b.label, b.state, b.requests, b.succeeded, b.failed] for b in found]
+    columns = ["stage", "provider", "batch", "state", "requests", "succeeded", "failed"]
+    console.print(table(f"Batches of {name}", columns, rows))
+    if cancel:
+        console.print(f"{len(cancelled)} cancelled", highlight=False)

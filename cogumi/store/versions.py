@@ -1,0 +1,147 @@
+"""Versions of a dataset: numbered, immutable, published all or nothing, in a folder or on S3 (any fsspec URL).
+
+    versions = Versions("s3://bucket/datasets", "weekly")
+    number = versions.publish(Path("runs/weekly-2026-W47/dataset"), run="weekly-2026-W47")
+    versions.fetch("latest", Path("here"))
+
+    ROOT/NAME/data/HASH/...          the files, under the hash of their content
+    ROOT/NAME/manifests/v0001.json   written last, by a conditional put: of two publishers one gets the number
+
+A manifest that exists means that all its files exist (contract C5). `latest` is the highest manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import orjson
+
+from cogumi.errors import InputError, RunError, StorageError
+from cogumi.store.artifacts import RECEIPT, verify
+from cogumi.store.files import create_exclusively, sha256_of, write_atomic
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_MANIFEST = re.compile(r"v(\d{4,})\.json")
+_MOST_RACES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One published version. `files` gives bytes and sha256 by name; `metrics` are the stage's figures."""
+
+    number: int
+    run: str
+    data: str
+    created: str
+    files: dict[str, dict[str, Any]]
+    metrics: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        return f"v{self.number:04d}"
+
+
+class Versions:
+    """The versions of one dataset under a root. Raises StorageError where the store does not answer."""
+
+    def __init__(self, root: str, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise InputError("version-name-refused", repr(name))
+        self.name = name
+        self._fs, inner = fsspec.core.url_to_fs(root)
+        self._base = f"{inner.rstrip('/')}/{name}"
+
+    def all(self) -> list[Version]:
+        """Every version, oldest first."""
+        folder = f"{self._base}/manifests"
+        self._fs.invalidate_cache()
+        if not self._fs.exists(folder):
+            return []
+        names = sorted(str(path).rsplit("/", 1)[-1] for path in self._fs.ls(folder, detail=False))
+        return [self._read(name) for name in names if _MANIFEST.fullmatch(name)]
+
+    def get(self, which: str = "latest") -> Version:
+        """A version by number ("3", "v0003") or "latest". Raises RunError version-not-found."""
+        found = self.all()
+        wanted = which.removeprefix("v")
+        chosen = [v for v in found if wanted.isdigit() and v.number == int(wanted)] if which != "latest" else found[-1:]
+        if not chosen:
+            raise RunError("version-not-found", f"{self.name} {which}; there are {[v.label for v in found]}")
+        return chosen[0]
+
+    def publish(self, artifact: Path, run: str) -> Version:
+        """Publish a dataset artifact as the next version. The same content by the same run is published once.
+
+        Raises StorageError artifact-damaged, disk-full, disk-error.
+        """
+        receipt = verify(artifact)
+        held = next((v for v in self.all() if v.run == run and v.data == receipt["inputs"]), None)
+        if held is not None:
+            return held
+        files = {name: dict(entry) for name, entry in receipt["files"].items()}
+        receipt_file = artifact / RECEIPT
+        files[RECEIPT] = {"sha256": sha256_of(receipt_file), "bytes": receipt_file.stat().st_size}
+        for name in files:
+            self._put(f"data/{receipt['inputs']}/{name}", (artifact / name).read_bytes())
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return self._claim({"run": run, "data": receipt["inputs"], "created": now, "files": files}, receipt["metrics"])
+
+    def fetch(self, which: str, into: Path) -> Path:
+        """Copy a version's files into a folder and check them. Raises StorageError artifact-damaged."""
+        version = self.get(which)
+        for name in version.files:
+            write_atomic(into / name, self.read(version, name))
+        verify(into)
+        return into
+
+    def read(self, version: Version, name: str) -> bytes:
+        """One file of a version, checked against its manifest. Raises StorageError artifact-damaged."""
+        content = bytes(self._fs.cat_file(f"{self._base}/data/{version.data}/{name}"))
+        if hashlib.sha256(content).hexdigest() != version.files[name]["sha256"]:
+            raise StorageError("artifact-damaged", f"{self.name} {version.label}: {name}")
+        return content
+
+    def _claim(self, manifest: dict[str, Any], metrics: dict[str, Any]) -> Version:
+        """Take the next free number by creating its manifest where there is none."""
+        taken = self.all()
+        number = taken[-1].number + 1 if taken else 1
+        for _ in range(_MOST_RACES):
+            version = Version(number=number, metrics=metrics, **manifest)
+            body = orjson.dumps({**manifest, "number": number, "metrics": metrics}, option=orjson.OPT_INDENT_2)
+            if self._create(f"manifests/{version.label}.json", body):
+                return version
+            number += 1
+        raise StorageError("disk-error", f"{self.name}: {_MOST_RACES} others published first")
+
+    def _put(self, path: str, content: bytes) -> None:
+        place = f"{self._base}/{path}"
+        self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+        try:
+            self._fs.pipe_file(place, content)
+        except OSError as error:
+            raise StorageError("disk-error", f"{place}: {error}") from error
+
+    def _create(self, path: str, content: bytes) -> bool:
+        """Create an object; False where it is there already. S3 does it by If-None-Match, a folder by a link."""
+        place = f"{self._base}/{path}"
+        self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+        try:
+            if "file" in self._fs.protocol:
+                create_exclusively(Path(place), content)
+            else:
+                self._fs.pipe_file(place, content, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StorageError("disk-error", f"{place}: {error}") from error
+        return True
+
+    def _read(self, name: str) -> Version:
+        raw = orjson.loads(self._fs.cat_file(f"{self._base}/manifests/{name}"))
+        return Version(**raw)

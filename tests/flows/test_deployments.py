@@ -1,0 +1,98 @@
+"""The deployments of prefect.yaml on a real server, run by a real process worker; a scheduled run is named by its time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cogumi.store.versions import Versions
+from deployments.local_server import local_server
+
+pytestmark = pytest.mark.flows
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A server with the deployments on it, and a worker on the pool."""
+    home = tmp_path_factory.mktemp("deployed")
+    with local_server(home) as server:
+        environment = {**os.environ, **server, "COGUMI_HOME": str(ROOT), "PYTHONPATH": str(ROOT)}
+        prefect = str(Path(sys.executable).parent / "prefect")
+
+        def call(*arguments: str) -> None:
+            done = subprocess.run(
+                [prefect, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        call("work-pool", "create", "cpu", "--type", "process")
+        call("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+        worker = subprocess.Popen(
+            [prefect, "worker", "start", "--pool", "cpu"], cwd=home, env=environment,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield {**environment, "home": str(home)}
+        finally:
+            worker.terminate()
+            worker.wait(60)
+
+
+def post(environment: dict[str, str], path: str, body: dict[str, Any]) -> Any:
+    reply = httpx.post(f"{environment['PREFECT_API_URL']}{path}", json=body, timeout=20)
+    assert reply.status_code < 300, reply.text
+    return reply.json()
+
+
+def deployment(environment: dict[str, str], name: str) -> dict[str, Any]:
+    found = post(environment, "/deployments/filter", {})
+    (one,) = [d for d in found if d["name"] == name]
+    return dict(one)
+
+
+def finished(environment: dict[str, str], run_id: str) -> dict[str, Any]:
+    for _ in range(360):
+        run = httpx.get(f"{environment['PREFECT_API_URL']}/flow_runs/{run_id}", timeout=20).json()
+        if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            return dict(run)
+        time.sleep(0.5)
+    raise AssertionError(run)
+
+
+def test_a_scheduled_run_makes_the_next_version_and_its_name_is_its_time(deployed: dict[str, str]) -> None:
+    weekly = deployment(deployed, "weekly")
+    assert weekly["schedules"][0]["active"] is False
+    home = Path(deployed["home"])
+    request = {
+        "recipe": "tiny", "dataset": "weekly", "root": str(home / "runs"), "versions": str(home / "versions"),
+        "overrides": ["dataset.cells={math: {easy: 4}}"],
+    }  # fmt: skip
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2026-11-23T02:00:00Z"}}
+    run = post(
+        deployed, f"/deployments/{weekly['id']}/create_flow_run", {"parameters": {"request": request}, "state": state}
+    )
+    done = finished(deployed, run["id"])
+    assert done["state_type"] == "COMPLETED", done["state"]["message"]
+    assert done["name"] == "dataset-weekly-2026-11-23T0200"
+    report = json.loads((home / "runs" / "weekly-2026-11-23T0200" / "report.json").read_text())
+    assert report["stages"]["generate_dataset"]["version"] == 1
+    assert Versions(str(home / "versions"), "weekly").get().run == "weekly-2026-11-23T0200"
+
+
+def test_the_form_checks_what_is_typed_before_a_worker_starts(deployed: dict[str, str]) -> None:
+    on_demand = deployment(deployed, "on-demand")
+    schema = json.dumps(on_demand["parameter_openapi_schema"])
+    assert "publish the result as the next version" in schema and "pause for an approval" in schema
+    url = f"{deployed['PREFECT_API_URL']}/deployments/{on_demand['id']}/create_flow_run"
+    bad = httpx.post(url, json={"parameters": {"request": {"recipe": "tiny", "run": "../up"}}}, timeout=20)
+    assert bad.status_code >= 400
