@@ -43,6 +43,10 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "No usable question was found in the files given.",
         "Give .jsonl files with one object a line holding a 'question' and a 'domain'.",
     ),
+    "augment-unreadable": ErrorEntry(
+        "A public dataset to augment with cannot be read, or has too few usable rows.",
+        "Check dataset.augment: path, or hub with a pinned revision, and rows.",
+    ),
     "stage-unknown": ErrorEntry("There is no stage of this name.", "Use one of the stages the message lists."),
     "bench-unknown": ErrorEntry("There is no benchmark of this name.", "Use one of the benchmarks the message lists."),
     "url-refused": ErrorEntry(

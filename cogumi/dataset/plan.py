@@ -16,12 +16,13 @@ from typing import Any
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.near_duplicates import Match, NearDuplicateIndex, Row
 from cogumi.dataset.settle import Settled, number_questions, settle
-from cogumi.dataset.shards import Answered, Grown, Shard, plan_shards
-from cogumi.domain import Example, Question
+from cogumi.dataset.shards import Answered, Grown, Shard, given_shards, plan_shards
+from cogumi.domain import Cell, Example, Question
 from cogumi.errors import RunError
 from cogumi.recipe import Recipe, content_hash
 
 _MOST_PASSES = 12
+_AUGMENTED = 90_000  # shard numbers from here on hold questions of public datasets
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,15 @@ class AnswerOrder:
 
 @dataclass(slots=True)
 class Plan:
-    """The state of a dataset run. `given` plans judge and answer what there is; they do not ask for more."""
+    """The state of a dataset run.
+
+    Shards whose questions are `given` are judged and not asked for. A plan that is `only_given` answers what is left of
+    them; in any other what they lack is asked for.
+    """
 
     shards: list[Shard]
-    given: dict[str, tuple[Question, ...]] | None = None
+    given: dict[str, tuple[Question, ...]] = field(default_factory=dict)
+    only_given: bool = False
     grown: dict[str, Grown] = field(default_factory=dict)
     answers: dict[str, Example] = field(default_factory=dict)  # by fingerprint of the question
     answered: list[Answered] = field(default_factory=list)
@@ -82,24 +88,24 @@ class Plan:
     near: list[Match] = field(default_factory=list)  # keys are fingerprints of questions
 
     @staticmethod
-    def for_recipe(recipe: Recipe) -> Plan:
-        return Plan(plan_shards(recipe.dataset), **_near(recipe))
+    def for_recipe(recipe: Recipe, augmented: dict[Cell, list[Question]] | None = None) -> Plan:
+        """A plan for the recipe's cells; questions from public datasets fill the first shards of theirs."""
+        shards, given = [], {}
+        for shard, part in given_shards(augmented or {}, recipe.dataset.shard_rows, _AUGMENTED):
+            shards.append(shard)
+            given[shard.name] = part
+        taken = {str(cell): len(questions) for cell, questions in (augmented or {}).items()}
+        return Plan([*shards, *plan_shards(recipe.dataset, taken)], given, **_near(recipe))
 
     @staticmethod
     def for_questions(questions: list[Question], recipe: Recipe) -> Plan:
         """A plan over existing questions, split into shards by cell in the order given."""
-        by_cell: dict[str, list[Question]] = {}
+        by_cell: dict[Cell, list[Question]] = {}
         for question in questions:
-            by_cell.setdefault(str(question.cell), []).append(question)
-        shards, given = [], {}
-        size = recipe.dataset.shard_rows
-        for rows in by_cell.values():
-            for index, start in enumerate(range(0, len(rows), size)):
-                part = tuple(rows[start : start + size])
-                shard = Shard(part[0].cell, index, len(part))
-                shards.append(shard)
-                given[shard.name] = part
-        return Plan(shards, given, **_near(recipe))
+            by_cell.setdefault(question.cell, []).append(question)
+        parts = list(given_shards(by_cell, recipe.dataset.shard_rows))
+        given = {shard.name: part for shard, part in parts}
+        return Plan([shard for shard, _ in parts], given, only_given=True, **_near(recipe))
 
     @property
     def done(self) -> bool:
@@ -118,10 +124,7 @@ class Plan:
         """Shards without questions yet, else those that lost some."""
         if not self.grown:
             return [
-                GrowOrder(
-                    shard, 0, forbidden=self.known, given=self.given[shard.name] if self.given is not None else None
-                )
-                for shard in self.shards
+                GrowOrder(shard, 0, forbidden=self.known, given=self.given.get(shard.name)) for shard in self.shards
             ]
         settled = self.settled()
         marks = frozenset(settled.marks | self.failed)
@@ -141,7 +144,8 @@ class Plan:
             if before is not None and len(grown.accepted) <= len(before.accepted):
                 raise self.shortage()
             self.grown[grown.shard.name] = grown
-            if self.given is None and len(grown.accepted) < grown.shard.rows:
+            judged_only = grown.shard.name in self.given and before is None
+            if not judged_only and len(grown.accepted) < grown.shard.rows:
                 raise self.shortage()
 
     def to_answer(self) -> list[AnswerOrder]:
@@ -186,7 +190,7 @@ class Plan:
         counts: dict[str, int] = {}
         settled = self.settled()
         for shard in self.shards:
-            rows = shard.rows if self.given is None else len(settled.chosen[shard.name])
+            rows = len(settled.chosen[shard.name]) if self.only_given else shard.rows
             counts[str(shard.cell)] = counts.get(str(shard.cell), 0) + rows
         return counts
 
@@ -209,7 +213,7 @@ class Plan:
             self.failed.update(match.key for match in matches)
 
     def _short(self, settled: Settled) -> dict[str, int]:
-        return settled.short if self.given is None else {}
+        return {} if self.only_given else settled.short
 
 
 def _near(recipe: Recipe) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import orjson
 
 from cogumi.domain import Cell, Difficulty, Example, Question, Rejected
+from cogumi.errors import InputError
 from cogumi.recipe import DatasetSection
 from cogumi.store.files import write_atomic
 
@@ -98,15 +100,34 @@ class Answered:
         return Answered(**fields)
 
 
-def plan_shards(section: DatasetSection) -> list[Shard]:
-    """The shards of a recipe, in the order of its cells; sizes differ by at most one row."""
+def given_shards(
+    by_cell: dict[Cell, list[Question]], size: int, first: int = 0
+) -> Iterator[tuple[Shard, tuple[Question, ...]]]:
+    """Existing questions in shards of at most `size`, in the order given; numbers count from `first` in each cell."""
+    for cell, rows in by_cell.items():
+        for index, start in enumerate(range(0, len(rows), size)):
+            part = tuple(rows[start : start + size])
+            yield Shard(cell, first + index, len(part)), part
+
+
+def plan_shards(section: DatasetSection, taken: dict[str, int] | None = None) -> list[Shard]:
+    """The shards of a recipe, in the order of its cells; sizes differ by at most one row.
+
+    Args:
+        taken: rows by cell that come from elsewhere. Raises InputError augment-unreadable where that is too many.
+    """
     shards: list[Shard] = []
+    left = {cell: count for cell, count in (taken or {}).items() if count}
     for domain, counts in section.cells.items():
         for difficulty in Difficulty:
-            rows = counts.get(difficulty.value, 0)
+            rows = counts.get(difficulty.value, 0) - left.pop(f"{domain}/{difficulty}", 0)
+            if rows < 0:
+                raise InputError("augment-unreadable", f"{domain}/{difficulty}: {-rows} rows more than the cell holds")
             pieces = -(-rows // section.shard_rows)
             sizes = [rows // pieces + (i < rows % pieces) for i in range(pieces)] if pieces else []
             shards += [Shard(Cell(domain, difficulty), index, size) for index, size in enumerate(sizes)]
+    if left:
+        raise InputError("augment-unreadable", f"the recipe has no cell {', '.join(sorted(left))}")
     return shards
 
 

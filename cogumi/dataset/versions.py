@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from cogumi.dataset.augment import augmented_questions
 from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.given import Given
@@ -60,7 +61,10 @@ async def open_plan(run: DatasetRun, given: Given | None, versions: Versions | N
     Which versions are earlier is decided when the run first starts: a run that is resumed after others have published
     asks what it asked before.
     """
-    plan = Plan.for_questions(given.questions, run.recipe) if given else Plan.for_recipe(run.recipe)
+    if given is not None:
+        plan = Plan.for_questions(given.questions, run.recipe)
+    else:
+        plan = Plan.for_recipe(run.recipe, await asyncio.to_thread(augmented_questions, run.recipe))
     earlier: list[Version] = []
     if versions is not None:
         found = await asyncio.to_thread(versions.all)

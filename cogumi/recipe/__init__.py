@@ -16,6 +16,7 @@ from cogumi.recipe.loading import (
 )
 from cogumi.recipe.sections import (
     AnswersSection,
+    AugmentSection,
     BatchSection,
     BudgetSection,
     DatasetSection,
@@ -33,6 +34,7 @@ from cogumi.recipe.sections import (
 
 __all__ = [
     "AnswersSection",
+    "AugmentSection",
     "BatchSection",
     "BudgetSection",
     "DatasetSection",

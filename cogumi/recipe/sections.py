@@ -127,6 +127,25 @@ class NearDuplicatesSection(Section):
     )
 
 
+class AugmentSection(Section):
+    """Questions of a public dataset that fill part of a cell (spec: CommonsenseQA, PIQA, XSum)."""
+
+    source: Literal["commonsenseqa", "piqa", "xsum"] = Field(description="which dataset, and so which cell")
+    rows: int = Field(ge=1, le=1_000_000, description="questions to take")
+    path: str | None = Field(None, description="a local .json or .jsonl file, as the dataset is distributed")
+    hub: str | None = Field(None, description="a hub id, read through the datasets library (extra: train)")
+    revision: str | None = Field(None, description="commit of the hub dataset; needed, so that a re-run reads the same")
+    split: str = Field("train", description="split of the hub dataset")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> AugmentSection:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give either path or hub")
+        if self.hub is not None and self.revision is None:
+            raise ValueError("a hub dataset needs its revision, a commit hash")
+        return self
+
+
 class TokenizerSection(Section):
     """The training tokenizer, for token counts and masks."""
 
@@ -151,6 +170,7 @@ class DatasetSection(Section):
     judge: JudgeSection = Field(description="stage 2")
     answers_easy: AnswersSection = Field(description="stage 3, easy questions")
     answers_hard: AnswersSection = Field(description="stage 3, hard questions")
+    augment: list[AugmentSection] = Field(default_factory=list, description="public datasets that fill part of a cell")
     near_duplicates: NearDuplicatesSection = Field(NearDuplicatesSection(), description="deduplication")
     tokenizer: TokenizerSection = Field(TokenizerSection(), description="token counts")
     chat_format: Literal["plain", "spec"] = Field(

@@ -12,6 +12,7 @@ from cogumi.teachers.procedural.catalogue import by_domain
 DEFECTS = ("cut-off", "garbled", "placeholder", "other-domain", "other-difficulty", "empty-talk")
 _PLACEHOLDER = re.compile(r"\[(?:insert|your|number|name|topic)\b|\bTODO\b|\{\w+\}|<\w+_here>", re.IGNORECASE)
 _SYMBOLS = re.compile(r"[#@^~|\\�]{3,}")
+_LAST_CHOICE = re.compile(r"\n[B-H][.)] .+\Z")  # the last of several options needs no full stop
 _EMPTY_TALK = "Here is another interesting question for you to think about."
 
 
@@ -25,7 +26,9 @@ def looks_defective(text: str) -> bool:
     body = text.strip()
     if len(body) < 8 or _PLACEHOLDER.search(body) or _SYMBOLS.search(body) or body == _EMPTY_TALK:
         return True
-    return body[-1].isalpha() or body[-1] in ",;:" if len(body.split()) > 6 else False
+    if len(body.split()) <= 6 or _LAST_CHOICE.search(body):
+        return False
+    return body[-1].isalpha() or body[-1] in ",;:"
 
 
 def _cut_off(text: str, domain: str, difficulty: Difficulty, rng: Random) -> str:
