@@ -58,7 +58,7 @@ def test_the_hub_form_reads_alike(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [[csqa(1)], [csqa(1), csqa(1), {"question": 5}, "text"]])
 def test_too_few_usable_rows_are_an_error(rows: list[object], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="augment-unreadable.*1 usable rows of 2"):
+    with pytest.raises(InputError, match=r"augment-unreadable.*1 usable rows of 2"):
         augmented_questions(recipe(written(tmp_path / "c.jsonl", rows), 2))
 
 
