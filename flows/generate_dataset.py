@@ -23,6 +23,7 @@ from cogumi.dataset.steps import (
     open_dataset_run,
     read_answered,
     read_grown,
+    shards_at_once,
 )
 from cogumi.dataset.versions import open_plan
 from cogumi.recipe import content_hash
@@ -39,8 +40,6 @@ from tasks.dataset_tasks import (
     publish_dataset_version,
 )
 from tasks.scheduling import cancel_provider_batches, period_of_this_run, run_name
-
-_SHARDS_AT_ONCE = 32
 
 
 @flow(
@@ -86,7 +85,7 @@ async def run_plan(plan: Plan, store: PinnedStore) -> list[Pointer]:
     pointers: list[Pointer] = []
     generate = generate_questions.with_options(result_storage=store)
     answer = answer_questions.with_options(result_storage=store)
-    slots = asyncio.Semaphore(_SHARDS_AT_ONCE)
+    slots = asyncio.Semaphore(shards_at_once(run))
     while not plan.done:
         orders = plan.to_grow()
         bench.grow = {order.name: order for order in orders}

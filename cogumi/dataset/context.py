@@ -40,7 +40,8 @@ class DatasetRun:
     routes: dict[str, Way] = field(default_factory=dict)
     slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    accepted: list[Question] = field(default_factory=list)
+    accepted: list[Question] = field(default_factory=list)  # since the last checkpoint
+    checkpoints: int = 0
 
     def __post_init__(self) -> None:
         data = self.recipe.dataset

@@ -145,7 +145,7 @@ def parquet_rows(path: Path, schema: pa.Schema) -> Iterator[ParquetRows]:
 
 
 def write_checkpoint(folder: Path, number: int, questions: list[Question]) -> None:
-    """questions_checkpoint_NNNN.jsonl: the accepted questions so far, for people who look in while a run goes on."""
+    """questions_checkpoint_NNNN.jsonl: the next accepted questions, for people who look in while a run goes on."""
     write_jsonl(
         folder / f"questions_checkpoint_{number:04d}.jsonl",
         (_question_record(question, scores=True) for question in questions),

@@ -56,6 +56,7 @@ def stage_figures(
         "delivery": dict(run.routes),
         "batches": batch_figures(run.staff.ledger.batches()),
         "cache_read_share": _cache_read_share(calls),
+        "balance": plan.balance,
         "preflight": [finding.to_json() for finding in run.findings if finding.level != "ok"],
         "rehearsal": run.recipe.rehearsal,
         "seconds": round(seconds, 3),

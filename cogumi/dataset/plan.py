@@ -85,6 +85,7 @@ class Plan:
     index: NearDuplicateIndex = field(default_factory=NearDuplicateIndex)
     drop_near: bool = True
     known: frozenset[str] = frozenset()
+    balance: dict[str, Any] = field(default_factory=dict)  # what was left out of given questions, for the report
     near: list[Match] = field(default_factory=list)  # keys are fingerprints of questions
 
     @staticmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from cogumi.teachers.types import Reply
 
 Pointer = dict[str, Any]
 _JUDGE_PASSES = 3
+_FEW_SHARDS, _MOST_SHARDS = 8, 200
 _LEVELS = {"ok": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _CARD_FIGURES = ("judge_accuracy", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered")
 
@@ -109,12 +110,30 @@ async def generate(run: DatasetRun, plan: Plan, given: Given | None = None) -> d
     while not plan.done:
         orders = plan.to_grow()
         begin_growing(run, orders)
-        plan.take_grown(await read_grown(run, orders, await asyncio.gather(*(grow(run, order) for order in orders))))
+        plan.take_grown(await read_grown(run, orders, await bounded(run, [grow(run, order) for order in orders])))
         to_answer = plan.to_answer()
         begin_answering(run, to_answer)
-        answers = await asyncio.gather(*(answer(run, order) for order in to_answer))
+        answers = await bounded(run, [answer(run, order) for order in to_answer])
         plan.take_answered(await read_answered(run, to_answer, answers))
     return publish(run, plan, given, started)
+
+
+def shards_at_once(run: DatasetRun) -> int:
+    """How many shards are worked on at a time: few, since every open row takes memory; all of them where batches are
+    used, since a batch holds what is there when it is sent, and a day goes by before the next.
+    """
+    return _MOST_SHARDS if "batch" in run.routes.values() else _FEW_SHARDS
+
+
+async def bounded(run: DatasetRun, works: list[Coroutine[Any, Any, Pointer]]) -> list[Pointer]:
+    """The results of all works in their order, a few at a time."""
+    slots = asyncio.Semaphore(shards_at_once(run))
+
+    async def one(work: Coroutine[Any, Any, Pointer]) -> Pointer:
+        async with slots:
+            return await work
+
+    return await asyncio.gather(*(one(work) for work in works))
 
 
 def begin_growing(run: DatasetRun, orders: list[GrowOrder]) -> None:
@@ -222,12 +241,13 @@ async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:
 
 
 def _checkpoint(run: DatasetRun, grown: Grown) -> None:
-    """Export the accepted questions each time they pass another `checkpoint_rows`."""
+    """Export accepted questions, `checkpoint_rows` to a file; what is exported is let go of."""
     every = run.recipe.dataset.checkpoint_rows
-    before = len(run.accepted)
     run.accepted += grown.accepted
-    if before // every < len(run.accepted) // every:
-        write_checkpoint(run.folder.path, len(run.accepted) // every, run.accepted)
+    while len(run.accepted) >= every:
+        run.checkpoints += 1
+        write_checkpoint(run.folder.path, run.checkpoints, run.accepted[:every])
+        del run.accepted[:every]
 
 
 def _held_artifact(place: Path, inputs: str) -> dict[str, Any] | None:

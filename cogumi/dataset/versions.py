@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from cogumi.dataset.augment import augmented_questions
+from cogumi.dataset.balance import balance_questions, by_own_tokenizer
 from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.given import Given
@@ -62,7 +63,10 @@ async def open_plan(run: DatasetRun, given: Given | None, versions: Versions | N
     asks what it asked before.
     """
     if given is not None:
-        plan = Plan.for_questions(given.questions, run.recipe)
+        section = run.recipe.dataset
+        balanced = await asyncio.to_thread(balance_questions, given.questions, section, by_own_tokenizer)
+        plan = Plan.for_questions(balanced.kept, run.recipe)
+        plan.balance = balanced.to_json()
     else:
         plan = Plan.for_recipe(run.recipe, await asyncio.to_thread(augmented_questions, run.recipe))
     earlier: list[Version] = []

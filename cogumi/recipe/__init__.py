@@ -17,6 +17,7 @@ from cogumi.recipe.loading import (
 from cogumi.recipe.sections import (
     AnswersSection,
     AugmentSection,
+    BalanceSection,
     BatchSection,
     BudgetSection,
     DatasetSection,
@@ -35,6 +36,7 @@ from cogumi.recipe.sections import (
 __all__ = [
     "AnswersSection",
     "AugmentSection",
+    "BalanceSection",
     "BatchSection",
     "BudgetSection",
     "DatasetSection",

@@ -146,6 +146,15 @@ class AugmentSection(Section):
         return self
 
 
+class BalanceSection(Section):
+    """Existing questions (--questions) are balanced before they are judged; generated ones are exact anyway."""
+
+    to_cells: bool = Field(False, description="at most as many rows as the recipe's cells hold; report what is missing")
+    max_question_tokens_per_domain: int | None = Field(
+        None, gt=0, description="cap on the tokens of one domain's questions, by a tokenizer trained on all of them"
+    )
+
+
 class TokenizerSection(Section):
     """The training tokenizer, for token counts and masks."""
 
@@ -171,6 +180,7 @@ class DatasetSection(Section):
     answers_easy: AnswersSection = Field(description="stage 3, easy questions")
     answers_hard: AnswersSection = Field(description="stage 3, hard questions")
     augment: list[AugmentSection] = Field(default_factory=list, description="public datasets that fill part of a cell")
+    balance: BalanceSection = Field(BalanceSection(), description="existing questions only")
     near_duplicates: NearDuplicatesSection = Field(NearDuplicatesSection(), description="deduplication")
     tokenizer: TokenizerSection = Field(TokenizerSection(), description="token counts")
     chat_format: Literal["plain", "spec"] = Field(

@@ -57,6 +57,7 @@ def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
     def reasons(prefix: str) -> dict[str, int]:
         return {reason.split("/", 1)[1]: count for reason, count in lost.items() if reason.startswith(prefix)}
 
+    surplus = sum(stage.get("balance", {}).get("surplus", {}).values())
     spare, near = stage["accepted"] - stage["rows"], stage.get("near_duplicates", 0)
     gone = near + sum(reasons("answer/").values())
     return [
@@ -64,7 +65,12 @@ def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
         (
             "parsed and new",
             stage["judged"],
-            {**reasons("parse/"), **reasons("quarantine/"), "duplicate": stage["duplicates"]},
+            {
+                **reasons("parse/"),
+                **reasons("quarantine/"),
+                "duplicate": stage["duplicates"],
+                "surplus of its cell or domain": surplus,
+            },
         ),
         (
             "passed the judge",
