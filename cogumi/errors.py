@@ -47,6 +47,10 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "A public dataset to augment with cannot be read, or has too few usable rows.",
         "Check dataset.augment: path, or hub with a pinned revision, and rows.",
     ),
+    "review-unreadable": ErrorEntry(
+        "A reviewed file cannot be used.",
+        "Decisions are accept, edit or reject; an edit holds a new question or answer; ids are those of the version.",
+    ),
     "stage-unknown": ErrorEntry("There is no stage of this name.", "Use one of the stages the message lists."),
     "bench-unknown": ErrorEntry("There is no benchmark of this name.", "Use one of the benchmarks the message lists."),
     "url-refused": ErrorEntry(

@@ -13,7 +13,7 @@ from prefect import flow
 
 from blocks.pinned_store import PinnedStore
 from cogumi.dataset.context import DatasetRun
-from cogumi.dataset.given import read_questions, write_quarantine
+from cogumi.dataset.given import write_quarantine
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import (
@@ -60,7 +60,7 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
     await approval(request, recipe)
     versions = request.open_versions()
     with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
-        given = read_questions([Path(path) for path in request.questions]) if request.questions else None
+        given = request.read_questions(recipe)
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)
         store = await results_store(folder.path)

@@ -12,7 +12,7 @@ import traceback
 import typer
 
 from cogumi import __version__
-from cogumi.cli import artifacts, batches, bench, demo, doctor, ledger, report, run_stage, teacher, versions
+from cogumi.cli import artifacts, batches, bench, demo, doctor, ledger, report, review, run_stage, teacher, versions
 from cogumi.cli.output import console, print_error
 from cogumi.errors import CogumiError
 
@@ -32,6 +32,7 @@ app.add_typer(teacher.app, name="teacher")
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(versions.app, name="versions")
+app.add_typer(review.app, name="review")
 app.command("batches")(batches.batches)
 
 

@@ -15,7 +15,7 @@ import typer
 from cogumi.cli.output import JsonOption, console, print_json, table
 from cogumi.cli.watch import watching
 from cogumi.dataset.estimate import estimate
-from cogumi.dataset.given import read_questions, write_quarantine
+from cogumi.dataset.given import write_quarantine
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.dataset.versions import open_plan, publish_version
@@ -168,7 +168,7 @@ async def _with_prefect(request: DatasetRequest) -> dict[str, Any]:
 
 async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
     with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
-        given = read_questions([Path(path) for path in request.questions]) if request.questions else None
+        given = request.read_questions(recipe)
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)
         versions = request.open_versions()
@@ -190,9 +190,8 @@ def _existing_ledger(request: DatasetRequest) -> Ledger | None:
 
 def _given(request: DatasetRequest) -> Counter[Difficulty] | None:
     """Existing questions by difficulty, or None where the run makes its own."""
-    if not request.questions:
-        return None
-    return Counter(q.cell.difficulty for q in read_questions([Path(path) for path in request.questions]).questions)
+    given = request.read_questions(request.load())
+    return Counter(q.cell.difficulty for q in given.questions) if given else None
 
 
 def _prefect_settings() -> None:

@@ -13,8 +13,10 @@ from cogumi.dataset.parse import LEAST_CHARACTERS, MOST_CHARACTERS, clean
 from cogumi.domain import DIFFICULTIES, Cell, Difficulty, Question
 from cogumi.domain.cells import domain_key
 from cogumi.errors import InputError
-from cogumi.store.files import Quarantined, read_foreign_jsonl, write_jsonl
+from cogumi.recipe import GivenSection
+from cogumi.store.files import Quarantined, read_foreign_json, read_foreign_jsonl, write_jsonl
 
+_NO_DEFAULTS = GivenSection()
 _TEXT_KEYS = ("question", "prompt", "instruction", "text")
 
 
@@ -31,22 +33,23 @@ class Given:
         return dict(Counter(row.reason for row in self.quarantined).most_common())
 
 
-def read_questions(paths: list[Path]) -> Given:
-    """Read .jsonl files, or the .jsonl files of folders, in name order.
+def read_questions(paths: list[Path], defaults: GivenSection = _NO_DEFAULTS) -> Given:
+    """Read .jsonl and .json files, or those of folders, in name order. Rows of a .json array count as its lines.
 
-    Raises InputError questions-unreadable where a path is missing or no question is usable.
+    An `input` beside an `instruction` is part of the question. Raises InputError questions-unreadable where a path is
+    missing or no question is usable.
     """
     given = Given()
     seen: set[str] = set()
     for path in _files(paths):
         read_at = utc(path.stat().st_mtime)
-        for found in read_foreign_jsonl(path):
+        for found in read_foreign_json(path) if path.suffix == ".json" else read_foreign_jsonl(path):
             given.rows += 1
             if isinstance(found, Quarantined):
                 given.quarantined.append(found)
                 continue
             number, row = found
-            question = _question(path, number, row, read_at)
+            question = _question(path, number, row, read_at, defaults)
             if isinstance(question, Quarantined):
                 given.quarantined.append(question)
             elif (mark := fingerprint(question.text)) in seen:
@@ -68,14 +71,16 @@ def write_quarantine(path: Path, given: Given) -> None:
 def _files(paths: list[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
-        inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        inside = sorted((*path.glob("*.jsonl"), *path.glob("*.json"))) if path.is_dir() else [path]
         files += [file for file in inside if file.is_file()]
         if not inside or not all(file.is_file() for file in inside):
-            raise InputError("questions-unreadable", f"{path}: no such file, or a folder without .jsonl files")
+            raise InputError("questions-unreadable", f"{path}: no such file, or a folder without .jsonl or .json files")
     return files
 
 
-def _question(path: Path, number: int, row: dict[str, Any], read_at: str) -> Question | Quarantined:
+def _question(
+    path: Path, number: int, row: dict[str, Any], read_at: str, defaults: GivenSection
+) -> Question | Quarantined:
     text = next((row[key] for key in _TEXT_KEYS if key in row), None)
 
     def bad(reason: str) -> Quarantined:
@@ -83,15 +88,16 @@ def _question(path: Path, number: int, row: dict[str, Any], read_at: str) -> Que
 
     if not isinstance(text, str):
         return bad("no-question")
-    text = clean(text)
+    more = row.get("input")
+    text = clean(f"{text}\n\n{more}" if isinstance(more, str) and more.strip() else text)
     if len(text) < LEAST_CHARACTERS:
         return bad("too-short")
     if len(text) > MOST_CHARACTERS:
         return bad("too-long")
-    domain = domain_key(str(row.get("domain", "")))
+    domain = domain_key(str(row.get("domain") or defaults.domain or ""))
     if domain is None:
         return bad("unknown-domain")
-    difficulty = str(row.get("difficulty", "")).lower()
+    difficulty = str(row.get("difficulty") or defaults.difficulty or "").lower()
     if difficulty not in DIFFICULTIES:
         return bad("unknown-difficulty")
     cell = Cell(domain, Difficulty(difficulty))

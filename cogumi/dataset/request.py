@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from cogumi.dataset.given import Given, read_questions
 from cogumi.dataset.versions import as_of_period
 from cogumi.errors import InputError
 from cogumi.recipe import Recipe, load_recipe
@@ -60,6 +61,11 @@ class DatasetRequest(BaseModel):
     def load(self) -> Recipe:
         recipe = load_recipe(self.recipe, self.overrides)
         return as_of_period(as_rehearsal(recipe) if self.rehearse else recipe, self.period)
+
+    def read_questions(self, recipe: Recipe) -> Given | None:
+        """The existing questions, or None. Raises InputError questions-unreadable."""
+        paths = [Path(path) for path in self.questions]
+        return read_questions(paths, recipe.dataset.given) if paths else None
 
     def named(self, period: str = "") -> DatasetRequest:
         """The request with its run and period filled in; `period` is used where a dataset is versioned without one."""

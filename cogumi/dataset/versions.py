@@ -24,6 +24,7 @@ from cogumi.dataset.given import Given
 from cogumi.dataset.near_duplicates import Row
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.published import open_published
+from cogumi.dataset.reviewed import REVIEW_FILE, rejected_marks
 from cogumi.recipe import Recipe
 from cogumi.store.files import write_json
 from cogumi.store.versions import Version, Versions
@@ -81,9 +82,14 @@ async def open_plan(run: DatasetRun, given: Given | None, versions: Versions | N
 
 def _take_known(plan: Plan, recipe: Recipe, versions: Versions | None, earlier: list[Version]) -> None:
     """Make the rows of earlier versions, and of the recipe's `against` folders, count as taken."""
-    sources = [_version_rows(versions, version) for version in earlier] if versions else []
-    sources += [_folder_rows(Path(folder)) for folder in recipe.dataset.near_duplicates.against]
     known: set[str] = set(plan.known)
+    sources = []
+    if versions is not None:
+        sources = [_version_rows(versions, version) for version in earlier]
+        for version in (v for v in earlier if REVIEW_FILE in v.files):
+            lines = versions.read(version, REVIEW_FILE).splitlines()
+            known |= rejected_marks([orjson.loads(line) for line in lines])
+    sources += [_folder_rows(Path(folder)) for folder in recipe.dataset.near_duplicates.against]
     for source in sources:
         for key, row in source:
             known.add(fingerprint(row["question"]))

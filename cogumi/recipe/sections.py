@@ -155,6 +155,13 @@ class BalanceSection(Section):
     )
 
 
+class GivenSection(Section):
+    """Existing questions (--questions): what a row belongs to that does not say so itself; None quarantines it."""
+
+    domain: str | None = Field(None, description="domain of rows without one")
+    difficulty: Literal["easy", "hard"] | None = Field(None, description="difficulty of rows without one")
+
+
 class TokenizerSection(Section):
     """The training tokenizer, for token counts and masks."""
 
@@ -180,6 +187,7 @@ class DatasetSection(Section):
     answers_easy: AnswersSection = Field(description="stage 3, easy questions")
     answers_hard: AnswersSection = Field(description="stage 3, hard questions")
     augment: list[AugmentSection] = Field(default_factory=list, description="public datasets that fill part of a cell")
+    given: GivenSection = Field(GivenSection(), description="existing questions only")
     balance: BalanceSection = Field(BalanceSection(), description="existing questions only")
     near_duplicates: NearDuplicatesSection = Field(NearDuplicatesSection(), description="deduplication")
     tokenizer: TokenizerSection = Field(TokenizerSection(), description="token counts")

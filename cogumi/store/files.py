@@ -126,6 +126,25 @@ def read_foreign_jsonl(path: Path, most_bytes: int = 1 << 20) -> Iterator[tuple[
         raise storage_error(error, path) from error
 
 
+def read_foreign_json(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Quarantined]:
+    """The rows of a JSON array somebody else wrote, numbered from 1; a file that is no array is one Quarantined."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise storage_error(error, path) from error
+    try:
+        rows = orjson.loads(content.lstrip(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        rows = None
+    if not isinstance(rows, list):
+        yield Quarantined(str(path), 1, "not-an-array", content[:400].decode("utf-8", "replace"))
+        return
+    for number, row in enumerate(rows, 1):
+        yield (
+            (number, row) if isinstance(row, dict) else Quarantined(str(path), number, "not-an-object", str(row)[:400])
+        )
+
+
 def _foreign_row(path: Path, number: int, line: bytes, most_bytes: int) -> tuple[int, dict[str, Any]] | Quarantined:
     def bad(reason: str) -> Quarantined:
         return Quarantined(str(path), number, reason, line[:400].decode("utf-8", "replace").rstrip("\n"))

@@ -21,7 +21,7 @@ from cogumi.recipe import Recipe, TeacherSection
 from cogumi.teachers.anthropic_messages import AnthropicWire
 from cogumi.teachers.openai_compatible import OpenAIWire
 from cogumi.teachers.transport import HttpTransport, RawReply
-from cogumi.teachers.wire_errors import WireError, redact, status_code
+from cogumi.teachers.wire_errors import WIRE, WireError, redact, status_code
 
 _SOON_DAYS = 90
 _TIMEOUT_S = 20
@@ -61,11 +61,12 @@ async def preflight(recipe: Recipe, needs: dict[str, Needs], today: date | None 
 
 
 def refuse(findings: list[Finding]) -> None:
-    """Raise InputError with the first error among the findings, and say how many more there are."""
+    """Raise the first error among the findings, and say how many more there are: WireError, else InputError."""
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise InputError(errors[0].code, f"{errors[0].teacher}: {errors[0].text}{more}")
+        told = f"{errors[0].teacher}: {errors[0].text}{more}"
+        raise WireError(errors[0].code, told) if errors[0].code in WIRE else InputError(errors[0].code, told)
 
 
 async def _look(name: str, section: TeacherSection, needs: Needs, day: date) -> list[Finding]:
@@ -81,7 +82,7 @@ async def _look(name: str, section: TeacherSection, needs: Needs, day: date) -> 
         if _tells_of_keys(section):
             findings += _credit(name, section, dict(_data(await transport.get("/key"))), needs)
     except WireError as error:
-        findings.append(Finding(name, "error", "endpoint-unusable", f"{section.base_url}: {error.code}"))
+        findings.append(Finding(name, "error", error.code, section.base_url))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         findings.append(Finding(name, "error", "endpoint-unusable", redact(f"{section.base_url}: {error!r}")[:300]))
     finally:

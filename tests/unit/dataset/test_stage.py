@@ -22,7 +22,7 @@ from cogumi.dataset.shards import Grown, Shard, plan_shards
 from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.domain import Cell, Difficulty, Example, Judgement, Question, Reasoning
 from cogumi.errors import BudgetError, InputError, RunError
-from cogumi.recipe import Recipe, load_recipe
+from cogumi.recipe import GivenSection, Recipe, load_recipe
 from cogumi.store.artifacts import verify
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder
@@ -360,3 +360,39 @@ async def test_an_outage_uses_up_no_rounds(tmp_path: Path, loopback: Callable[..
             await run_stage(tmp_path, pointed_at(away))
     figures = await run_stage(tmp_path, pointed_at(back))
     assert figures["rows"] == 4
+
+
+def test_rows_without_domain_take_the_recipes_and_an_input_is_part_of_the_question(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Translate into French.", "input": "Good morning", "output": "Bonjour"},
+        {"instruction": "Name three rivers of Europe.", "input": "", "output": "..."},
+        "not a row",
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "broken.json").write_text("{")
+    defaults = GivenSection(domain="instruction", difficulty="easy")
+    given = read_questions([tmp_path], defaults)
+    assert [q.text for q in given.questions] == [
+        "Translate into French.\n\nGood morning",
+        "Name three rivers of Europe.",
+    ]
+    assert {str(q.cell) for q in given.questions} == {"instruction/easy"}
+    assert given.reasons() == {"not-an-array": 1, "not-an-object": 1}
+    with pytest.raises(InputError, match="unknown-domain"):
+        read_questions([tmp_path / "rows.json"])
+
+
+def test_wrong_encodings_and_repeated_ids_are_no_trap(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are quarantined by line; ids of foreign rows are not used, so repeated ones do no harm."""
+    lines = [
+        b'{"id": 1, "question": "What is the capital of Peru?", "domain": "reading", "difficulty": "easy"}',
+        b'{"id": 1, "question": "What is the capital of Chile?", "domain": "reading", "difficulty": "easy"}',
+        '{"question": "Où est la gare, s\'il vous plaît?", "domain": "reading", "difficulty": "easy"}'.encode(
+            "latin-1"
+        ),
+        '{"question": "What is UTF-16?", "domain": "reading", "difficulty": "easy"}'.encode("utf-16"),
+    ]
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines))
+    given = read_questions([tmp_path / "rows.jsonl"])
+    assert len(given.questions) == 2
+    assert {(q.line, q.reason) for q in given.quarantined} >= {(3, "not-json"), (4, "not-json")}

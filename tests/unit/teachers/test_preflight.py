@@ -66,11 +66,11 @@ async def test_credit_and_free_tiers_are_counted_in_dollars_and_days(loopback: S
 
 async def test_what_cannot_be_asked_is_an_error(loopback: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     away = await preflight(pointed_at("http://127.0.0.1:1"), {}, TODAY)
-    assert of(away, "judge") == {"endpoint-unusable": "error"}
+    assert of(away, "judge") == {"connect-refused": "error"}
     monkeypatch.setenv("WRONG_KEY", "sk-canary-0123456789abcdef")
     locked = loopback(key="another")
     refused = await preflight(pointed_at(locked.url, "teachers.judge.api_key_env=WRONG_KEY"), {}, TODAY)
-    assert of(refused, "judge") == {"endpoint-unusable": "error"}
+    assert of(refused, "judge") == {"unauthorized": "error"}
     assert not [f for f in refused if "sk-canary" in f.text]
     keyless = await preflight(pointed_at(locked.url, "teachers.judge.api_key_env=NO_SUCH_KEY"), {}, TODAY)
     assert of(keyless, "judge") == {"key-missing": "error"}
