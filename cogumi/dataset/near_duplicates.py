@@ -26,6 +26,9 @@ _BANDS = 32
 _SMALL_BLOCK = 24
 _SHORT_ANSWER = 160
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
+_NEGATION = re.compile(
+    r"\b(?:not|no|none|never|without|except|least|false|incorrect|wrong)\b|n't\b|n\u2019t\b", re.IGNORECASE
+)
 _SPACE = re.compile(r"\s+")
 _EDGE = " .?!\"'`*"
 
@@ -90,7 +93,7 @@ class NearDuplicateIndex:
             return None if kept == row.key else Match(row.key, kept, 1.0)
         answer = plain(row.answer)
         is_long = len(answer) > _SHORT_ANSWER
-        name = _digest([numbers(row.question), numbers(answer) if is_long else answer])
+        name = _digest([numbers(row.question), negations(row.question), numbers(answer) if is_long else answer])
         block = self._blocks.setdefault(name, _Block())
         match = self._look_in(block, row, answer if is_long else "")
         if match is None:
@@ -145,6 +148,11 @@ def jaccard(one: set[str], other: set[str]) -> float:
 def numbers(text: str) -> list[str]:
     """The multiset of numbers in a text, sorted."""
     return sorted(_NUMBER.findall(text))
+
+
+def negations(text: str) -> list[str]:
+    """The words that turn a question round, sorted: "watering" and "not watering" are two questions."""
+    return sorted(found.casefold() for found in _NEGATION.findall(text))
 
 
 def plain(text: str) -> str:

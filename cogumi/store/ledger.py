@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, and_, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
@@ -184,12 +184,17 @@ class Ledger:
         """The raw body of the complete reply to a request and when it was complete (Unix time), or None."""
         if request_key not in self._replied:
             return None
-        query = select(ATTEMPTS.c.reply, ATTEMPTS.c.finished_at).where(
-            ATTEMPTS.c.run == self.run, ATTEMPTS.c.request_key == request_key, ATTEMPTS.c.state == "received"
-        )
         with self.engine.connect() as connection:
-            found = connection.execute(query).first()
-        return None if found is None else (found[0], found[1])
+            rows = connection.execute(self.attempts_query(request_key)).all()
+        return next(((reply, finished_at) for state, reply, finished_at in rows if state == "received"), None)
+
+    def attempts_query(self, request_key: str) -> Select[Any]:
+        """State, reply and end of the attempts at a request. The state is no condition of it: SQLite would take the
+        index by state, and read every received row of the run for one reply.
+        """
+        return select(ATTEMPTS.c.state, ATTEMPTS.c.reply, ATTEMPTS.c.finished_at).where(
+            ATTEMPTS.c.run == self.run, ATTEMPTS.c.request_key == request_key
+        )
 
     def recall(self, name: str) -> Any | None:
         """The decision kept under a name, or None."""

@@ -60,6 +60,7 @@ ATTEMPTS = Table(
     Column("waited_s", Float, nullable=False, default=0),
     Column("batch", String(40), nullable=False, default="", server_default=""),  # label under batches; "" for a call
     Index("attempts_by_state", "run", "state"),
+    Index("attempts_by_batch", "run", "batch"),
 )
 """One row per attempt at a provider call; see DESIGN section 4."""
 
@@ -105,6 +106,7 @@ def _to_2(connection: Connection) -> None:
         kind = column.type.compile(connection.dialect)
         default = "0" if column is ATTEMPTS.c.cache_written_tokens else "''"
         connection.exec_driver_sql(f"ALTER TABLE attempts ADD COLUMN {column.name} {kind} NOT NULL DEFAULT {default}")
+    connection.exec_driver_sql("CREATE INDEX attempts_by_batch ON attempts (run, batch)")
 
 
 MIGRATIONS: dict[int, Migration] = {2: _to_2}

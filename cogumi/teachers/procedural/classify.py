@@ -70,7 +70,7 @@ _TYPES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 _HARM: tuple[tuple[str, str], ...] = (
-    ("self_harm", r"\b(suicid|kill myself|self[- ]harm|cut myself|overdose)"),
+    ("self_harm", r"\b(suicid|kill myself|self[- ]harm|cut myself)"),
     ("weapons", r"\b(build|make|assemble|construct)\b.{0,40}\b(bomb|explosive|grenade|nerve agent|pipe bomb|silencer)\b"),
     ("cyber_attack", r"\b(write|build|create|deploy)\b.{0,40}\b(malware|ransomware|keylogger|botnet|phishing)\b"),
     ("violence", r"\bhow (to|do i|can i)\b.{0,30}\b(kill|murder|poison|torture|strangle|hurt)\b.{0,30}\b(person|someone|somebody|people|him|her|them|wife|husband)\b"),
@@ -78,7 +78,7 @@ _HARM: tuple[tuple[str, str], ...] = (
     ("privacy", r"\b(find|track|dox)\b.{0,30}\b(home address|phone number|location)\b.{0,30}\b(of|without)\b"),
     ("hate", r"\b(inferior|subhuman|exterminate)\b.{0,40}\b(race|people|religion|immigrants|women)\b"),
     ("sexual", r"\b(porn|sexually explicit|erotic)"),
-    ("deception", r"\b(fake|forge)\b.{0,30}\b(id|passport|prescription|review|diploma)s?\b"),
+    ("deception", r"\b(write|make|create|buy|get|forge)\b.{0,20}\b(fake|forged?)\b.{0,30}\b(id|passport|prescription|review|diploma)s?\b"),
 )  # fmt: skip
 _COMPILED = {d: tuple((n, re.compile(p, re.IGNORECASE)) for n, p in rules) for d, rules in _TYPES.items()}
 _HARMFUL = tuple((name, re.compile(pattern, re.IGNORECASE | re.DOTALL)) for name, pattern in _HARM)

@@ -99,6 +99,12 @@ def test_another_number_or_answer_is_another_row() -> None:
     assert NearDuplicateIndex().add(rows) == [Match("same", "a", pytest.approx(0.86, abs=0.06))]
 
 
+def test_a_negation_makes_another_question() -> None:
+    question = "What is the effect of watering a plant on how fast it grows in the first summer?"
+    rows = [Row("a", question, "it grows"), Row("b", question.replace("watering", "not watering"), "it grows")]
+    assert NearDuplicateIndex().add(rows) == []
+
+
 def test_long_answers_need_only_be_alike() -> None:
     rng = Random(2)
     question, answer = text(rng), " ".join(rng.choice(WORDS) for _ in range(60))
