@@ -57,7 +57,8 @@ def balance_questions(questions: list[Question], section: DatasetSection, count_
         rows[str(cell)] += 1
         balanced.tokens[cell.domain] += sizes[place]
     balanced.kept = [question for place, question in enumerate(questions) if place in stays]
-    balanced.missing = {cell: count - rows[cell] for cell, count in wanted.items() if rows[cell] < count}
+    if cap_cells:
+        balanced.missing = {cell: count - rows[cell] for cell, count in wanted.items() if rows[cell] < count}
     return balanced
 
 

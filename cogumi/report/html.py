@@ -45,7 +45,9 @@ def verdict(stage: dict[str, Any]) -> str:
         else f", judge right on {stage['judge_accuracy']:.1%} of {stage['judge_hidden']:,} hidden questions"
     )
     money = f"${stage['cost_usd']:.4f} (+ ${stage['at_risk_usd']:.4f} at risk)"
-    return f"{stage['rows']:,} rows, every cell exactly as asked{accuracy}, {money}"
+    given = stage.get("balance")
+    counts = f"of {stage['asked']:,} given" if given else "every cell exactly as asked"
+    return f"{stage['rows']:,} rows, {counts}{accuracy}, {money}"
 
 
 def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
