@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cogumi.errors import CogumiError, RunError
+from cogumi.errors import RunError
 from cogumi.store.batch_rows import Batch, BatchState
 from cogumi.store.ledger import Ledger, Outcome
 from cogumi.teachers.batch_desk import BatchDesk, BatchItem, BatchResult
@@ -37,7 +37,7 @@ class Joined:
     future: asyncio.Future[Reply]
     request: Request | None = None
     attempt: int = 0
-    outcome: Reply | CogumiError | None = None
+    outcome: Reply | Exception | None = None
 
     def release(self) -> None:
         """Tell whoever waits what came of it."""
@@ -48,7 +48,7 @@ class Joined:
         else:
             self.future.set_exception(self.outcome)
 
-    def fail(self, error: CogumiError) -> None:
+    def fail(self, error: Exception) -> None:
         """Release it with an error, unless it has an outcome."""
         self.outcome = self.outcome or error
         self.release()

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cogumi.errors import CogumiError
 from cogumi.recipe import BatchSection
@@ -87,7 +88,7 @@ class BatchedTeacher:
         ours = [b for b in self._ledger.batches() if b.state == "open" and self._is_ours(b)]
         for batch in ours:
             items = [self._adopted(attempt) for attempt in self._ledger.batch_items(batch.label)]
-            self._spawn(self._follow(batch, items) if items else self._follower.close_empty(batch))
+            self._spawn(self._follow(batch, items) if items else self._follower.close_empty(batch), items)
         return len(ours)
 
     async def complete(self, request: Request, stage: str) -> Reply:
@@ -145,7 +146,7 @@ class BatchedTeacher:
         )
         self._last_joined = time.monotonic()
         if not self._gathering:
-            self._spawn(self._send_when_gathered())
+            self._spawn(self._send_when_gathered(), self._gathering)
         self._gathering.append(item)
         return item.future
 
@@ -185,13 +186,20 @@ class BatchedTeacher:
         for stage_items in by_stage.values():
             sizes = [self._size(item) for item in stage_items]
             for shard in shards_within(stage_items, sizes, self._section):
-                self._spawn(self._buy(shard))
+                self._spawn(self._buy(shard), shard)
 
-    def _spawn(self, work: object) -> None:
-        assert asyncio.iscoroutine(work)
+    def _spawn(self, work: Coroutine[Any, Any, Any], items: list[Joined]) -> None:
+        """Work in the background. Should it fail by our own mistake, its items get the error: nobody waits for ever."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(done: asyncio.Task[Any]) -> None:
+            self._tasks.discard(done)
+            error = None if done.cancelled() else done.exception()
+            if isinstance(error, Exception):
+                fail_all(items, error)
+
+        task.add_done_callback(ended)
 
     # -- buying
 
@@ -280,7 +288,7 @@ class BatchedTeacher:
         return (batch.provider, batch.model) == (self.provider, self.model)
 
 
-def fail_all(items: list[Joined], error: CogumiError) -> None:
+def fail_all(items: list[Joined], error: Exception) -> None:
     """Give an error to every item that has no outcome yet."""
     for item in items:
         item.fail(error)

@@ -238,6 +238,22 @@ async def test_a_provider_that_works_on_after_a_restart_bills_nothing_twice(
     assert money(tmp_path).charges == 3000
 
 
+async def test_a_mistake_of_ours_reaches_who_waits(
+    loopback: Start, batched: HireBatched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in following a batch must end the run with its error, not leave it waiting for ever."""
+
+    async def broken(self: OpenAIBatchDesk, batch_id: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(OpenAIBatchDesk, "look", broken)
+    teacher = batched(loopback().url)
+    results = await asyncio.wait_for(
+        asyncio.gather(*(teacher.complete(r, "s") for r in asks(3)), return_exceptions=True), timeout=20
+    )
+    assert all(isinstance(result, ZeroDivisionError) for result in results)
+
+
 async def test_the_budget_holds_for_batches(
     loopback: Start, batched: HireBatched, ledger: Ledger, tmp_path: Path
 ) -> None:
