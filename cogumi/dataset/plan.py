@@ -162,11 +162,15 @@ class Plan:
         return orders
 
     def take_answered(self, results: list[Answered]) -> None:
-        for answered in results:
-            self.answered.append(answered)
-            self.answers.update((fingerprint(example.question.text), example) for example in answered.examples)
-            self.failed.update(fingerprint(question.text) for question in answered.failed)
+        """Note answers. What is kept of a row is kept once: its question stays that of its shard."""
         self._drop_near_duplicates(results)
+        for answered in results:
+            asked = {fingerprint(q.text): q for q in self.grown[answered.shard_name].accepted}
+            for example in answered.examples:
+                mark = fingerprint(example.question.text)
+                self.answers[mark] = replace(example, question=asked[mark])
+            self.failed.update(fingerprint(question.text) for question in answered.failed)
+            self.answered.append(replace(answered, examples=[], failed=[]))
         self.passes += 1
 
     def settled(self) -> Settled:

@@ -82,6 +82,11 @@ class Answered:
     retried: dict[str, int] = field(default_factory=dict)  # reason -> replies bought again
     failed: list[Question] = field(default_factory=list)
 
+    @property
+    def shard_name(self) -> str:
+        """The shard whose questions these answer: the order's name is answer-SHARD or answer-SHARD-more-PASS."""
+        return self.name.removeprefix("answer-").split("-more-")[0]
+
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.name,

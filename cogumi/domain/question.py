@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from sys import intern
 from typing import Any
 
 from cogumi.domain.cells import Cell, Difficulty
 from cogumi.domain.traits import Traits
+
+_REPEATED = ("topic", "generated_by", "timestamp", "request_key")  # shared by many rows: kept once each
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,13 @@ class Question:
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> Question:
-        fields = dict(row)
-        cell = Cell(fields.pop("domain"), Difficulty(fields.pop("difficulty")))
+        fields = {**row, **_interned({name: row[name] for name in _REPEATED})}
+        cell = Cell(intern(fields.pop("domain")), Difficulty(fields.pop("difficulty")))
         judgement, traits = fields.pop("judgement"), fields.pop("traits", None)
         return Question(
             cell=cell,
-            judgement=Judgement(**judgement) if judgement else None,
-            traits=Traits(**traits) if traits else None,
+            judgement=Judgement(**_interned(judgement)) if judgement else None,
+            traits=Traits(**_interned(traits)) if traits else None,
             **fields,
         )
 
@@ -81,3 +84,8 @@ class Rejected:
     @staticmethod
     def from_json(row: dict[str, str]) -> Rejected:
         return Rejected(**row)
+
+
+def _interned(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose texts are kept once for all rows that share them."""
+    return {name: intern(value) if isinstance(value, str) else value for name, value in row.items()}
