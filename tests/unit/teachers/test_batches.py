@@ -72,6 +72,16 @@ def asks(count: int, kind: str = "openai", cache: Any = "off") -> list[Request]:
     ]
 
 
+async def submit_and_leave(teacher: BatchedTeacher, requests: list[Request], ledger: Ledger) -> None:
+    """Ask, and go away as soon as the batch is at the provider, as a process that ends then does."""
+    tasks = [asyncio.create_task(teacher.complete(request, "s")) for request in requests]
+    while not any(batch.provider_id for batch in ledger.batches()):
+        await asyncio.sleep(0.02)
+    for task in tasks:
+        task.cancel()
+    await teacher.aclose()
+
+
 def money(tmp_path: Path) -> Any:
     """The two independent accounts agree; see the oracle."""
     return check_money(tmp_path, tmp_path / "bill-0.tsv")
@@ -161,12 +171,7 @@ async def test_an_open_batch_is_followed_by_the_next_process(
 ) -> None:
     provider = loopback(batch_s=1.0)
     first = batched(provider.url, kind)
-    tasks = [asyncio.create_task(first.complete(r, "s")) for r in asks(12, kind)]
-    while not any(batch.provider_id for batch in ledger.batches()):
-        await asyncio.sleep(0.05)
-    for task in tasks:
-        task.cancel()
-    await first.aclose()
+    await submit_and_leave(first, asks(12, kind), ledger)
     reopened = Ledger.open(str(ledger.engine.url), "test")
     assert {row["state"] for row in reopened.rows("state")} == {"intent"}  # the provider still has them
     reopened.close()
@@ -183,12 +188,7 @@ async def test_a_batch_whose_id_was_never_learned_is_found_by_its_label_or_its_i
 ) -> None:
     provider = loopback(batch_s=0.3)
     first = batched(provider.url, kind)
-    tasks = [asyncio.create_task(first.complete(r, "s")) for r in asks(5, kind)]
-    while not any(batch.provider_id for batch in ledger.batches()):
-        await asyncio.sleep(0.02)
-    for task in tasks:
-        task.cancel()
-    await first.aclose()
+    await submit_and_leave(first, asks(5, kind), ledger)
     with ledger.engine.begin() as connection:
         connection.exec_driver_sql("update batches set provider_id = ''")
     second = batched(provider.url, kind)
@@ -203,12 +203,7 @@ async def test_a_batch_the_provider_does_not_know_stays_at_risk(
 ) -> None:
     old = loopback(batch_s=30)
     first = batched(old.url, kind)
-    tasks = [asyncio.create_task(first.complete(r, "s")) for r in asks(5, kind)]
-    while not any(batch.provider_id for batch in ledger.batches()):
-        await asyncio.sleep(0.02)
-    for task in tasks:
-        task.cancel()
-    await first.aclose()
+    await submit_and_leave(first, asks(5, kind), ledger)
     second = batched(loopback().url, kind)
     second.adopt()
     replies = await asyncio.gather(*(second.complete(r, "s") for r in asks(5, kind)))
