@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 _START_S = 180.0
+_END_S = 20.0
 
 
 @contextmanager
@@ -45,8 +46,17 @@ def local_server(home: Path) -> Iterator[dict[str, str]]:
         _wait_for(f"{root}/api/health", child)
         yield environment
     finally:
-        child.terminate()
-        child.wait(60)
+        end(child)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, and end it where it does not: a Prefect worker may miss the signal while it starts."""
+    child.terminate()
+    try:
+        child.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _free_port() -> int:

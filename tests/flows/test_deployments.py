@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from cogumi.store.versions import Versions
-from deployments.local_server import local_server
+from deployments.local_server import end, local_server
 
 pytestmark = pytest.mark.flows
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,8 +44,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         try:
             yield {**environment, "home": str(home)}
         finally:
-            worker.terminate()
-            worker.wait(60)
+            end(worker)
 
 
 def post(environment: dict[str, str], path: str, body: dict[str, Any]) -> Any:
