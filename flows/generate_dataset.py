@@ -55,7 +55,7 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
     A versioned dataset's run is named by the time it was scheduled for. Raises the library's errors with their codes;
     nothing is published unless every check has passed.
     """
-    request = request.named(period_of_this_run(Path(request.root)))
+    request = request.named(period_of_this_run(Path(request.root)) if request.dataset else "")
     recipe = request.load()
     await approval(request, recipe)
     versions = request.open_versions()

@@ -23,6 +23,7 @@ import fsspec
 import orjson
 
 from cogumi.errors import InputError, RunError, StorageError
+from cogumi.recipe import content_hash
 from cogumi.store.artifacts import RECEIPT, verify
 from cogumi.store.files import create_exclusively, sha256_of, write_atomic
 
@@ -81,16 +82,17 @@ class Versions:
         Raises StorageError artifact-damaged, disk-full, disk-error.
         """
         receipt = verify(artifact)
-        held = next((v for v in self.all() if v.run == run and v.data == receipt["inputs"]), None)
-        if held is not None:
-            return held
         files = {name: dict(entry) for name, entry in receipt["files"].items()}
         receipt_file = artifact / RECEIPT
         files[RECEIPT] = {"sha256": sha256_of(receipt_file), "bytes": receipt_file.stat().st_size}
+        data = content_hash(files)  # of every byte: two runs with the same rows differ in receipt and card
+        held = next((v for v in self.all() if v.run == run and v.data == data), None)
+        if held is not None:
+            return held
         for name in files:
-            self._put(f"data/{receipt['inputs']}/{name}", (artifact / name).read_bytes())
+            self._put(f"data/{data}/{name}", (artifact / name).read_bytes())
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return self._claim({"run": run, "data": receipt["inputs"], "created": now, "files": files}, receipt["metrics"])
+        return self._claim({"run": run, "data": data, "created": now, "files": files}, receipt["metrics"])
 
     def fetch(self, which: str, into: Path) -> Path:
         """Copy a version's files into a folder and check them. Raises StorageError artifact-damaged."""

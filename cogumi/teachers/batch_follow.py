@@ -118,17 +118,16 @@ class BatchFollower:
     async def _submit(self, batch: Batch, items: list[Joined]) -> Batch | None:
         """Hand the batch in; None where it is lost. One that may be there is looked for before it is made again.
 
-        What an earlier process may have submitted is never submitted again: where the provider does not list it, its
-        items are unknown, with their worst case at risk.
+        What may have been submitted, by this process or an earlier one, is never submitted again: where the provider
+        does not list it, its items are unknown, with their worst case at risk.
         """
         requests = [BatchItem(item.key, item.encode()) for item in items]
-        adopted = items[0].request is None
-        maybe_there = adopted
+        maybe_there = items[0].request is None  # an earlier process recorded it and died
         failures = 0
         while True:
             try:
                 found = await self._find(batch, items) if maybe_there else None
-                if adopted and found is None:
+                if maybe_there and found is None:
                     await self._end(batch, items, "lost", WireError("batch-lost", batch.label))
                     return None
                 batch = replace(batch, provider_id=found or await self._desk.submit(batch.label, requests))

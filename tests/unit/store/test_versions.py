@@ -70,6 +70,15 @@ def test_a_run_published_again_is_the_same_version(root: str, tmp_path: Path) ->
     assert versions.publish(tmp_path / "a", "run-2").number == 2  # another run may come to the same rows
 
 
+def test_the_same_rows_by_another_run_leave_the_first_version_as_it_is(root: str, tmp_path: Path) -> None:
+    versions = Versions(root, "weekly")
+    first = versions.publish(artifact(tmp_path / "a", "one"), "run-1")
+    second = versions.publish(artifact(tmp_path / "b", "one"), "run-2")  # its receipt tells another time
+    assert second.number == 2 and second.data != first.data
+    for number in ("1", "2"):
+        versions.fetch(number, tmp_path / number)
+
+
 def test_of_many_at_once_each_gets_a_number_of_its_own(root: str, tmp_path: Path) -> None:
     places = [artifact(tmp_path / f"a{n}", f"content {n}") for n in range(8)]
     ready = threading.Barrier(8)

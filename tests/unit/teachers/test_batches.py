@@ -143,6 +143,23 @@ async def test_a_submission_whose_reply_was_lost_is_found_and_not_made_twice(
     assert [batch.state for batch in ledger.batches()] == ["ended"]
 
 
+async def test_a_submission_that_cannot_be_found_again_is_not_made_twice(
+    loopback: Start, batched: HireBatched, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider took it, lost the reply, and does not list it: its price stays at risk, and single calls answer."""
+
+    async def blind(self: OpenAIBatchDesk, *_: object) -> None:
+        return None
+
+    monkeypatch.setattr(OpenAIBatchDesk, "find", blind)
+    teacher = batched(loopback(batch_script=["lost-submit"], batch_s=0.05).url)
+    replies = await asyncio.gather(*(teacher.complete(r, "s") for r in asks(5)))
+    await asyncio.sleep(0.5)
+    assert len(replies) == 5 and [batch.state for batch in ledger.batches()] == ["lost"]
+    assert len(list((tmp_path / "bill-0.batches").glob("batch-*.json"))) == 1
+    assert money(tmp_path).charges == 10
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_refused_batch_costs_nothing_and_says_why(
     kind: str, loopback: Start, batched: HireBatched, ledger: Ledger, tmp_path: Path
