@@ -38,6 +38,8 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
         Figure("memory, large / small", large["memory_mb"] / small["memory_mb"], "ratio", high=1.3),
         Figure("memory, small", small["memory_mb"], "MB"),
         Figure("memory, large", large["memory_mb"], "MB"),
+        Figure("near-duplicate index, large", large["index_mb"], "MB"),
+        Figure("near-duplicate index", 1e6 * large["index_mb"] / large["rows"], "bytes/row"),
         Figure("rows, large", large["rows"], "rows"),
         Figure("rows a second, large", large["rows"] / large["seconds"], "rows/s"),
         Figure("asked / (rows / pass rate)", large["over_asking"], "ratio", high=1.15),
@@ -63,7 +65,8 @@ def _one(share: float) -> dict[str, float]:
             raise SystemExit(done.stderr[-2000:])
         read_run(Path(folder) / "scale")
         figures = orjson.loads((Path(folder) / "scale" / "report.json").read_bytes())["stages"]["generate_dataset"]
-    memory = int(done.stdout.split()[-1]) / 1024
+    index = figures["near_duplicate_index_bytes"] / 1e6
+    memory = int(done.stdout.split()[-1]) * 1024 / 1e6 - index
     rate = figures["accepted"] / figures["asked"]
     over = figures["asked"] / (figures["rows"] / rate)
-    return {"memory_mb": memory, "seconds": seconds, "rows": figures["rows"], "over_asking": over}
+    return {"memory_mb": memory, "index_mb": index, "seconds": seconds, "rows": figures["rows"], "over_asking": over}

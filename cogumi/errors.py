@@ -121,6 +121,10 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "A stored file does not match the hash in its receipt.",
         "Delete the artifact folder and run the same command: it is made again from the ledger.",
     ),
+    "shard-damaged": ErrorEntry(
+        "A shard file of the run is gone or damaged.",
+        "Run the same command again: the shard is made again from the ledger, at no cost.",
+    ),
     "backup-exists": ErrorEntry(
         "The destination already holds a ledger.", "Name another destination, or move the old one away."
     ),

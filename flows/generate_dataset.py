@@ -16,14 +16,14 @@ from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.given import write_quarantine
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.request import DatasetRequest
+from cogumi.dataset.shards import Pointer
 from cogumi.dataset.steps import (
-    Pointer,
     begin_answering,
     begin_growing,
     open_dataset_run,
-    read_answered,
-    read_grown,
     shards_at_once,
+    take_answered,
+    take_grown,
 )
 from cogumi.dataset.versions import open_plan
 from cogumi.recipe import content_hash
@@ -94,7 +94,7 @@ async def run_plan(plan: Plan, store: PinnedStore) -> list[Pointer]:
             *(_within(slots, generate, o.name, _key(run, run.questions_hash(), o.key)) for o in orders)
         )
         sources.update(zip((order.shard.name for order in orders), grown, strict=True))
-        plan.take_grown(await read_grown(run, orders, grown))
+        await take_grown(run, plan, orders, grown)
         to_answer = plan.to_answer()
         bench.answer = {order.name: order for order in to_answer}
         begin_answering(run, to_answer)
@@ -105,7 +105,8 @@ async def run_plan(plan: Plan, store: PinnedStore) -> list[Pointer]:
             )
         )
         pointers += answered
-        plan.take_answered(await read_answered(run, to_answer, answered))
+        await take_answered(run, plan, to_answer, answered)
+        plan.end_pass()
     return pointers
 
 

@@ -16,7 +16,8 @@ from blocks.pinned_store import PLAIN_JSON
 from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.given import Given
 from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
-from cogumi.dataset.steps import Pointer, answer, grow, publish
+from cogumi.dataset.shards import Pointer
+from cogumi.dataset.steps import answer, grow, publish
 from cogumi.dataset.versions import publish_version
 from cogumi.store.versions import Versions
 from tasks.caching import ContentKey, may_pass_with_time

@@ -33,8 +33,17 @@ class _Read:
 async def answer_questions(run: DatasetRun, name: str, questions: list[Question]) -> Answered:
     """Answers to all questions of a shard, in their order."""
     answered = Answered(name)
-    results = await asyncio.gather(*(_answer_one(run, question, answered) for question in questions))
-    for question, result in zip(questions, results, strict=True):
+    results: dict[int, Example | Rejected] = {}
+    todo = iter(enumerate(questions))
+
+    async def work() -> None:
+        for place, question in todo:
+            results[place] = await _answer_one(run, question, answered)
+
+    at_once = max((run.at_once(_stage(question)) for question in questions), default=0)
+    await asyncio.gather(*(work() for _ in range(min(at_once, len(questions)))))
+    for place, question in enumerate(questions):
+        result = results[place]
         if isinstance(result, Example):
             answered.examples.append(result)
         else:
@@ -58,7 +67,7 @@ def read_answer(reply: Reply, hard: bool) -> _Read:
 
 async def _answer_one(run: DatasetRun, question: Question, answered: Answered) -> Example | Rejected:
     hard = question.cell.difficulty is Difficulty.HARD
-    stage = "answers_hard" if hard else "answers_easy"
+    stage = _stage(question)
     section = run.recipe.dataset.answers_hard if hard else run.recipe.dataset.answers_easy
     most, key, reason, reused = section.max_tokens, "", "call-failed", False
     for replica in range(section.tries):
@@ -85,6 +94,10 @@ async def _answer_one(run: DatasetRun, question: Question, answered: Answered) -
             most = min(2 * most, section.max_tokens_cap)
     run.progress.add(stage, reused=int(reused))
     return Rejected(f"answer/{reason}", key, question.text)
+
+
+def _stage(question: Question) -> str:
+    return f"answers_{question.cell.difficulty}"
 
 
 async def _ask(

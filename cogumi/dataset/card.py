@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from importlib import resources
 from string import Template
 from typing import Any
 
-from cogumi.domain import DOMAINS, Example
+from cogumi.domain import DOMAINS
 
 
-def dataset_card(files: dict[str, str], splits: dict[str, str], examples: list[Example], facts: dict[str, Any]) -> str:
+def dataset_card(files: dict[str, str], splits: dict[str, str], cells: dict[str, int], facts: dict[str, Any]) -> str:
     """Markdown with YAML front matter.
 
     Args:
         files: what each file holds, by name.
         splits: the Parquet file of each part, which `load_dataset` reads.
-        facts: figures of the run: purpose, rehearsal, judge_accuracy, cost_usd, at_risk_usd, terms.
+        cells: rows by "domain/difficulty".
+        facts: figures of the run: verification, purpose, rehearsal, judge_accuracy, cost_usd, at_risk_usd, terms.
     """
-    cells = Counter((e.question.cell.domain, str(e.question.cell.difficulty)) for e in examples)
-    checks = Counter(e.verification for e in examples)
+    checks = facts["verification"]
     rows = "\n".join(
-        f"| {DOMAINS[domain]} | {cells[domain, 'easy']:,} | {cells[domain, 'hard']:,} |"
-        for domain in dict.fromkeys(d for d, _ in sorted(cells))
+        f"| {DOMAINS[domain]} | {cells.get(f'{domain}/easy', 0):,} | {cells.get(f'{domain}/hard', 0):,} |"
+        for domain in sorted({cell.split("/")[0] for cell, count in cells.items() if count})
     )
     listing = "\n".join(f"- `{name}`: {what}" for name, what in files.items())
     terms = "\n".join(
@@ -37,7 +36,7 @@ def dataset_card(files: dict[str, str], splits: dict[str, str], examples: list[E
     accuracy = facts["judge_accuracy"]
     judged = "not measured" if accuracy is None else f"{accuracy:.1%}"
     return Template(_template()).substitute(
-        size=_size_category(len(examples)),
+        size=_size_category(sum(cells.values())),
         splits="\n".join(f"  - split: {part}\n    path: {file}" for part, file in splits.items()),
         near_duplicates=f"{facts['near_duplicates']:,}",
         harm_filtered=f"{facts['harm_filtered']:,}",
@@ -45,13 +44,13 @@ def dataset_card(files: dict[str, str], splits: dict[str, str], examples: list[E
         name=facts["name"],
         purpose=facts["purpose"],
         warning=warning,
-        rows=f"{len(examples):,}",
+        rows=f"{sum(cells.values()):,}",
         table=rows,
         pass_mean=facts["pass_mean"],
         judged=judged,
-        passed=f"{checks['passed']:,}",
-        unverified=f"{checks['unverified']:,}",
-        no_verifier=f"{checks['no-verifier']:,}",
+        passed=f"{checks.get('passed', 0):,}",
+        unverified=f"{checks.get('unverified', 0):,}",
+        no_verifier=f"{checks.get('no-verifier', 0):,}",
         cost=f"{facts['cost_usd']:.4f}",
         at_risk=f"{facts['at_risk_usd']:.4f}",
         terms=terms,

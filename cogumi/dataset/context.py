@@ -44,15 +44,17 @@ class DatasetRun:
     checkpoints: int = 0
 
     def __post_init__(self) -> None:
+        self.slots = {stage: asyncio.Semaphore(self.at_once(stage)) for stage in STAGES}
+
+    def at_once(self, stage: str) -> int:
+        """How many calls of a stage may be open: its workers; where it goes by batch, as many as there are."""
         data = self.recipe.dataset
         workers = {
             "judge": data.judge.workers,
             "answers_easy": data.answers_easy.workers,
             "answers_hard": data.answers_hard.workers,
         }
-        for stage in STAGES:
-            unbounded = self.batched(stage) or stage not in workers
-            self.slots[stage] = asyncio.Semaphore(_MOST_WAITING if unbounded else workers[stage])
+        return _MOST_WAITING if self.batched(stage) else workers.get(stage, _MOST_WAITING)
 
     def batched(self, stage: str) -> bool:
         """Whether a stage goes through the batch API."""

@@ -14,7 +14,7 @@ from functools import lru_cache
 _SPACE = re.compile(r"\s+")
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 12)  # the rows at hand: a large cache would keep every text of a run in memory
 def fingerprint(text: str) -> str:
     """16 hex digits; equal for questions that differ only in case, spacing, Unicode form or final punctuation."""
     plain = _SPACE.sub(" ", unicodedata.normalize("NFKC", text)).strip().casefold().rstrip(" .?!")

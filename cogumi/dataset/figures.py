@@ -7,49 +7,48 @@ from typing import Any
 
 from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.given import Given
+from cogumi.dataset.merge import Merge
 from cogumi.dataset.plan import Plan
 from cogumi.store.batch_rows import Batch
 from cogumi.teachers.pricing import price_of
 from cogumi.teachers.types import Usage
 
 
-def stage_figures(
-    run: DatasetRun, plan: Plan, given: Given | None, cells: dict[str, int], seconds: float
-) -> dict[str, Any]:
+def stage_figures(run: DatasetRun, plan: Plan, given: Given | None, merged: Merge, seconds: float) -> dict[str, Any]:
     """What report.json says about the stage.
 
     Money and retries come from the ledger, so they span every session of the run.
     """
     shards = [plan.grown[shard.name] for shard in plan.shards]
-    rejected = Counter(row.reason for grown in shards for row in grown.rejected)
-    rejected += Counter(row.reason for answered in plan.answered for row in answered.rejected)
+    accepted = sum(len(shard.marks) for shard in shards)
+    rejected = sum((shard.rejected for shard in shards), plan.answers.rejected.copy())
     if given is not None:
         rejected += Counter({f"quarantine/{reason}": count for reason, count in given.reasons().items()})
-    asked_again = Counter({reason: count for answered in plan.answered for reason, count in answered.retried.items()})
     seen, right = sum(g.hidden_seen for g in shards), sum(g.hidden_right for g in shards)
     totals = run.staff.ledger.totals()
     calls = run.staff.ledger.table("stage", "provider", "model")
     return {
         "status": "completed",
-        "rows": sum(cells.values()),
-        "cells": cells,
+        "rows": merged.cells.total(),
+        "cells": {cell: merged.cells[cell] for cell in plan.expected()},
+        "unverified": merged.verification["unverified"],
         "near_duplicates": len(plan.near),
+        "near_duplicate_index_bytes": plan.index.size_bytes(),
         "harm_filtered": sum(n for reason, n in rejected.items() if reason.startswith("harm/")),
         "asked": sum(g.asked for g in shards) + (given.rows if given else 0),
-        "judged": sum(len(g.accepted) for g in shards)
-        + sum(n for reason, n in rejected.items() if reason.startswith(("judge/", "harm/"))),
-        "accepted": sum(len(g.accepted) for g in shards),
+        "judged": accepted + sum(n for reason, n in rejected.items() if reason.startswith(("judge/", "harm/"))),
+        "accepted": accepted,
         "rejected": dict(sorted(rejected.items())),
         "duplicates": sum(g.duplicates for g in shards)
         + plan.settled().duplicates
         + (given.duplicates if given else 0),
-        "answers_asked_again": dict(sorted(asked_again.items())),
+        "answers_asked_again": dict(sorted(plan.answers.asked_again.items())),
         "calls": sum(row["attempts"] for row in calls),
         "calls_by_stage": dict(sum((Counter({row["stage"]: row["attempts"]}) for row in calls), Counter())),
         "retries": totals.failed + totals.unknown,
         "judge_accuracy": right / seen if seen else None,
         "judge_hidden": seen,
-        "judge_missed": dict(sorted(sum((Counter(g.hidden_missed) for g in shards), Counter()).items())),
+        "judge_missed": dict(sorted(sum((g.missed for g in shards), Counter()).items())),
         "cost_usd": totals.cost_nanousd / 1e9,
         "at_risk_usd": totals.at_risk_nanousd / 1e9,
         "saving_usd": _saving(run, calls),

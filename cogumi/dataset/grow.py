@@ -15,6 +15,7 @@ from random import Random
 from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.judge import AskJudge, Verdicts, judge_group, judge_groups
+from cogumi.dataset.marks import SeenMarks
 from cogumi.dataset.parse import parse_questions
 from cogumi.dataset.prompts import Prompt, question_prompt, topic_and_angle
 from cogumi.dataset.shards import Grown, Shard
@@ -52,18 +53,16 @@ async def grow_shard(
 
     Args:
         start: what the shard has already, where some of it must be replaced; it is changed and returned.
-        forbidden: fingerprints that count as duplicates, such as questions of other shards.
+        forbidden: fingerprints that count as duplicates, such as those of all shards.
         more: questions beyond the shard's rows, as many as were lost to duplicates elsewhere or to bad answers.
 
     Returns what there is after `max_rounds`, which may be fewer; the caller decides what that means.
     """
     target = shard.rows + more
     grown = start or Grown(shard)
-    seen = {
-        *forbidden,
-        *(fingerprint(q.text) for q in grown.accepted),
-        *(fingerprint(r.text) for r in grown.rejected),
-    }
+    seen = SeenMarks(
+        forbidden, map(fingerprint, [*(q.text for q in grown.accepted), *(r.text for r in grown.rejected)])
+    )
     refused: list[str] = []
     empty = 0
     while len(grown.accepted) < target and grown.rounds < run.recipe.dataset.max_rounds:
@@ -73,12 +72,12 @@ async def grow_shard(
     return grown
 
 
-async def _round(run: DatasetRun, grown: Grown, seen: set[str], refused: list[str], target: int) -> bool:
+async def _round(run: DatasetRun, grown: Grown, seen: SeenMarks, refused: list[str], target: int) -> bool:
     """One round. False where every question call failed: such a round is neither counted nor sealed, since nothing
     depends on it, and an outage must not use up the rounds of a run.
     """
     shard = grown.shard
-    memo = f"round/{shard.name}/{grown.rounds}/{content_hash([run.questions_hash(), target, sorted(seen)])}"
+    memo = f"round/{shard.name}/{grown.rounds}/{content_hash([run.questions_hash(), target, seen.in_order()])}"
     sealing = _Sealing(run.staff.ledger.recall(memo))
     prompts = _plan_calls(run, grown, refused, target)
     replies = await asyncio.gather(*(_ask_questions(run, shard, prompt, sealing) for prompt in prompts))
@@ -158,7 +157,7 @@ async def _ask(
     return reply
 
 
-def _take_fresh(grown: Grown, replies: list[Reply | None], seen: set[str], refused: list[str]) -> list[Question]:
+def _take_fresh(grown: Grown, replies: list[Reply | None], seen: SeenMarks, refused: list[str]) -> list[Question]:
     """Parse replies in the order asked; duplicates are refused as they arrive."""
     fresh: list[Question] = []
     for reply in replies:

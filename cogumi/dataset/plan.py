@@ -2,22 +2,29 @@
 
     plan = Plan.for_recipe(recipe)
     while not plan.done:
-        plan.take_grown([await grow(run, order) for order in plan.to_grow()])
-        plan.take_answered([await answer(run, order) for order in plan.to_answer()])
+        for order in plan.to_grow():
+            plan.take_grown(*await grow(run, order))
+        for order in plan.to_answer():
+            plan.take_answered(*await answer(run, order))
+        plan.end_pass()
 
-The loop is the same with and without Prefect; orders say all that a task needs, and name its cache key.
+The loop is the same with and without Prefect; orders say all that a task needs, and name its cache key. A plan holds
+fingerprints and pointers; rows stay in their files.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cogumi.dataset.duplicates import fingerprint
+from cogumi.dataset.finished import FinishedRows, ShardSource
 from cogumi.dataset.near_duplicates import Match, NearDuplicateIndex, Row
-from cogumi.dataset.settle import Settled, number_questions, settle
-from cogumi.dataset.shards import Answered, Grown, Shard, given_shards, plan_shards
-from cogumi.domain import Cell, Example, Question
+from cogumi.dataset.settle import Settled, numbering, settle
+from cogumi.dataset.shards import Answered, Grown, Pointer, Shard, given_shards, plan_shards
+from cogumi.dataset.tally import AnswersTally, GrownTally
+from cogumi.domain import Cell, Question
 from cogumi.errors import RunError
 from cogumi.recipe import Recipe, content_hash
 
@@ -27,11 +34,11 @@ _AUGMENTED = 90_000  # shard numbers from here on hold questions of public datas
 
 @dataclass(frozen=True, slots=True)
 class GrowOrder:
-    """Grow a shard, from nothing or (`start`) to replace what was lost; or judge questions that were `given`."""
+    """Grow a shard, from nothing or from `start` to replace what was lost; or judge questions that were `given`."""
 
     shard: Shard
     pass_number: int
-    start: Grown | None = None
+    start: Pointer | None = None
     forbidden: frozenset[str] = frozenset()
     more: int = 0
     given: tuple[Question, ...] | None = None
@@ -44,18 +51,19 @@ class GrowOrder:
 
     @property
     def key(self) -> str:
-        start = self.start.to_json() if self.start else None
+        start = self.start["sha256"] if self.start else None
         given = [question.to_json() for question in self.given] if self.given is not None else None
         return content_hash([self.shard.to_json(), start, sorted(self.forbidden), self.more, given])
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerOrder:
-    """Answer questions of one shard."""
+    """Answer some questions of one shard: those of `source` with the fingerprints `marks`."""
 
     shard: Shard
     pass_number: int
-    questions: tuple[Question, ...]
+    source: Pointer
+    marks: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -63,7 +71,7 @@ class AnswerOrder:
 
     @property
     def key(self) -> str:
-        return content_hash([question.to_json() for question in self.questions])
+        return content_hash([self.source["sha256"], self.marks])
 
 
 @dataclass(slots=True)
@@ -75,11 +83,10 @@ class Plan:
     """
 
     shards: list[Shard]
-    given: dict[str, tuple[Question, ...]] = field(default_factory=dict)
+    given: dict[str, tuple[Question, ...]] = field(default_factory=dict)  # until they are judged
     only_given: bool = False
-    grown: dict[str, Grown] = field(default_factory=dict)
-    answers: dict[str, Example] = field(default_factory=dict)  # by fingerprint of the question
-    answered: list[Answered] = field(default_factory=list)
+    grown: dict[str, GrownTally] = field(default_factory=dict)
+    answers: AnswersTally = field(default_factory=AnswersTally)
     failed: set[str] = field(default_factory=set)
     passes: int = 0
     index: NearDuplicateIndex = field(default_factory=NearDuplicateIndex)
@@ -115,7 +122,7 @@ class Plan:
             return False
         settled = self.settled()
         finished = not self._short(settled) and all(
-            fingerprint(q.text) in self.answers for rows in settled.chosen.values() for q in rows
+            mark in self.answers.marks for marks in settled.chosen.values() for mark in marks
         )
         if not finished and self.passes >= _MOST_PASSES:
             raise self.shortage()
@@ -131,23 +138,21 @@ class Plan:
         marks = frozenset(settled.marks | self.failed)
         orders = []
         for name, lacking in self._short(settled).items():
-            grown = self.grown[name]
-            own = frozenset(fingerprint(q.text) for q in grown.accepted)
-            extra = len(grown.accepted) + lacking - grown.shard.rows
-            start = Grown.from_json(grown.to_json())
-            orders.append(GrowOrder(grown.shard, self.passes, start=start, forbidden=marks - own, more=max(1, extra)))
+            tally = self.grown[name]
+            extra = max(1, len(tally.marks) + lacking - tally.shard.rows)
+            orders.append(GrowOrder(tally.shard, self.passes, tally.source, marks, extra))
         return orders
 
-    def take_grown(self, results: list[Grown]) -> None:
-        """Note grown shards. Raises RunError cells-short where one stopped short of what was asked."""
-        for grown in results:
-            before = self.grown.get(grown.shard.name)
-            if before is not None and len(grown.accepted) <= len(before.accepted):
-                raise self.shortage()
-            self.grown[grown.shard.name] = grown
-            judged_only = grown.shard.name in self.given and before is None
-            if not judged_only and len(grown.accepted) < grown.shard.rows:
-                raise self.shortage()
+    def take_grown(self, grown: Grown, source: Pointer) -> None:
+        """Note a grown shard. Raises RunError cells-short where it stopped short of what was asked."""
+        name = grown.shard.name
+        before = self.grown.get(name)
+        if before is not None and len(grown.accepted) <= len(before.marks):
+            raise self.shortage()
+        self.grown[name] = GrownTally.of(grown, source)
+        judged_only = self.given.pop(name, None) is not None
+        if not judged_only and len(grown.accepted) < grown.shard.rows:
+            raise self.shortage()
 
     def to_answer(self) -> list[AnswerOrder]:
         """Chosen questions without an answer; none while a shard is still short."""
@@ -156,39 +161,44 @@ class Plan:
             return []
         orders = []
         for shard in self.shards:
-            open_questions = tuple(q for q in settled.chosen[shard.name] if fingerprint(q.text) not in self.answers)
-            if open_questions:
-                orders.append(AnswerOrder(shard, self.passes, open_questions))
+            marks = tuple(mark for mark in settled.chosen[shard.name] if mark not in self.answers.marks)
+            if marks:
+                orders.append(AnswerOrder(shard, self.passes, self.grown[shard.name].source, marks))
         return orders
 
-    def take_answered(self, results: list[Answered]) -> None:
-        """Note answers. What is kept of a row is kept once: its question stays that of its shard."""
-        self._drop_near_duplicates(results)
-        for answered in results:
-            asked = {fingerprint(q.text): q for q in self.grown[answered.shard_name].accepted}
-            for example in answered.examples:
-                mark = fingerprint(example.question.text)
-                self.answers[mark] = replace(example, question=asked[mark])
-            self.failed.update(fingerprint(question.text) for question in answered.failed)
-            self.answered.append(replace(answered, examples=[], failed=[]))
+    def take_answered(self, answered: Answered, source: Pointer) -> None:
+        """Note answers, in the order of the orders. A row that is a near-duplicate of an earlier one counts as failed,
+        so that another takes its place.
+        """
+        rows = (Row(fingerprint(e.question.text), e.question.text, e.answer) for e in answered.examples)
+        matches = self.index.add(rows)
+        self.near += matches
+        if self.drop_near:
+            self.failed.update(match.key for match in matches)
+        self.failed |= self.answers.add(answered, source)
+
+    def end_pass(self) -> None:
+        """Every order of this pass is done."""
         self.passes += 1
 
     def settled(self) -> Settled:
         return settle([self.grown[shard.name] for shard in self.shards], self.failed, self.known)
 
-    def examples(self) -> list[Example]:
-        """The finished rows, numbered, in the order of cells."""
-        grown = [self.grown[shard.name] for shard in self.shards]
-        numbered = number_questions(self.settled(), grown)
-        return [
-            replace(self.answers[fingerprint(q.text)], question=q)
+    def finished(self, folder: Path) -> FinishedRows:
+        """The rows of a plan that is done, numbered, in the order of cells, from the shard files in `folder`."""
+        settled = self.settled()
+        numbers = numbering(settled, self.shards)
+        sources = (
+            ShardSource(
+                shard.cell,
+                self.grown[shard.name].source,
+                tuple(self.answers.sources.get(shard.name, ())),
+                tuple(settled.chosen[shard.name]),
+                *numbers[shard.name],
+            )
             for shard in self.shards
-            for q in numbered[shard.name]
-        ]
-
-    def groups(self) -> dict[str, str]:
-        """Fingerprint of each near-duplicate -> that of the row it is like."""
-        return {match.key: match.kept for match in self.near}
+        )
+        return FinishedRows(folder, tuple(sources))
 
     def expected(self) -> dict[str, int]:
         """Rows by cell: what the recipe asks for, or for given questions what was left of them."""
@@ -201,21 +211,9 @@ class Plan:
 
     def shortage(self) -> RunError:
         """The error naming cells and counts."""
-        grown = {name: len(value.accepted) for name, value in self.grown.items()}
+        grown = {name: len(tally.marks) for name, tally in self.grown.items()}
         short = [f"{s.name}: {grown.get(s.name, 0)} of {s.rows}" for s in self.shards if grown.get(s.name, 0) < s.rows]
         return RunError("cells-short", ", ".join(short[:6]) or f"answers kept failing after {self.passes} passes")
-
-    def _drop_near_duplicates(self, results: list[Answered]) -> None:
-        """Rows that are near-duplicates of an earlier one count as failed, so that others take their place."""
-        rows = (
-            Row(fingerprint(example.question.text), example.question.text, example.answer)
-            for answered in results
-            for example in answered.examples
-        )
-        matches = self.index.add(rows)
-        self.near += matches
-        if self.drop_near:
-            self.failed.update(match.key for match in matches)
 
     def _short(self, settled: Settled) -> dict[str, int]:
         return {} if self.only_given else settled.short

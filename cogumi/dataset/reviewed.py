@@ -13,10 +13,9 @@ from typing import Any
 
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.export import Publication, write_exports
+from cogumi.dataset.finished import FinishedShard
 from cogumi.dataset.published import Published
 from cogumi.dataset.review import Decision
-from cogumi.dataset.shards import Grown, Shard
-from cogumi.dataset.training_rows import RowCounts, training_rows
 from cogumi.domain import Cell, Difficulty, Example, Judgement, Question, Reasoning, Traits
 from cogumi.errors import InputError
 from cogumi.lm.tokenizer import load_tokenizer
@@ -116,19 +115,17 @@ def _write(data: Published, left: list[Example], decisions: list[Decision], outc
     cells = Counter(str(e.question.cell) for e in left)
     old = data.metrics
     texts = {row["question_id"]: row["question"] for row in data.rows()}
-    shard = Grown(Shard(left[0].question.cell, 0, len(left)), accepted=[e.question for e in left])
+    shard = FinishedShard([e.question for e in left], left)
     facts = {
         "name": place.name,
         "purpose": "reviewed by people",
         "pass_mean": section.judge.pass_mean,
         "terms": {},
+        "verification": Counter(e.verification for e in left),
         **{name: old[name] for name in _CARRIED},
     }
     with new_artifact(place, "generate_dataset", inputs, data.receipt["recipe"], data.receipt["seed"]) as draft:
-        counted = RowCounts()
-        rows = training_rows(left, {}, section, tokenizer)
-        made = Publication([shard], left, rows, [], tokenizer, counted, facts)
-        files = write_exports(draft.path, made)
+        exported = write_exports(draft.path, Publication([shard], cells, [], section, tokenizer, facts))
         write_jsonl(
             draft.path / REVIEW_FILE,
             ({**asdict(d), "fingerprint": fingerprint(texts[d.question_id])} for d in decisions),
@@ -138,8 +135,8 @@ def _write(data: Published, left: list[Example], decisions: list[Decision], outc
                 **old,
                 "rows": len(left),
                 "cells": dict(cells),
-                "files": files,
+                "files": exported.files,
                 "review": asdict(outcome),
-                **counted.to_json(),
+                **exported.counted.to_json(),
             }
         )

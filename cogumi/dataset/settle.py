@@ -7,24 +7,24 @@ shards stays in the first; the other shard takes its next spare, or is asked for
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
-from cogumi.dataset.duplicates import fingerprint
-from cogumi.dataset.shards import Grown
-from cogumi.domain import Question
+from cogumi.dataset.shards import Shard
+from cogumi.dataset.tally import GrownTally
 
 
 @dataclass(slots=True)
 class Settled:
-    """Questions by shard, and how many each shard still lacks."""
+    """Chosen questions by shard, as fingerprints, and how many each shard still lacks."""
 
-    chosen: dict[str, list[Question]] = field(default_factory=dict)
+    chosen: dict[str, list[str]] = field(default_factory=dict)
     short: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     marks: set[str] = field(default_factory=set)
 
 
-def settle(shards: list[Grown], failed: set[str], known: frozenset[str] = frozenset()) -> Settled:
+def settle(shards: list[GrownTally], failed: set[str], known: frozenset[str] = frozenset()) -> Settled:
     """Choose each shard's rows from what it accepted.
 
     Args:
@@ -33,37 +33,28 @@ def settle(shards: list[Grown], failed: set[str], known: frozenset[str] = frozen
     """
     settled = Settled(marks=set(known))
     for grown in shards:
-        chosen: list[Question] = []
-        for question in grown.accepted:
+        chosen: list[str] = []
+        for mark in grown.marks:
             if len(chosen) == grown.shard.rows:
                 break
-            mark = fingerprint(question.text)
             if mark in failed:
                 continue
             if mark in settled.marks:
                 settled.duplicates += 1
                 continue
             settled.marks.add(mark)
-            chosen.append(question)
+            chosen.append(mark)
         settled.chosen[grown.shard.name] = chosen
         if len(chosen) < grown.shard.rows:
             settled.short[grown.shard.name] = grown.shard.rows - len(chosen)
     return settled
 
 
-def number_questions(settled: Settled, shards: list[Grown]) -> dict[str, list[Question]]:
-    """Give every chosen question its id, "coding_easy_0001", counting through the shards of a cell."""
-    counts: dict[str, int] = {}
-    totals: dict[str, int] = {}
-    for grown in shards:
-        totals[str(grown.shard.cell)] = totals.get(str(grown.shard.cell), 0) + len(settled.chosen[grown.shard.name])
-    numbered: dict[str, list[Question]] = {}
-    for grown in shards:
-        cell = grown.shard.cell
-        width = max(4, len(str(totals[str(cell)])))
-        rows = []
-        for question in settled.chosen[grown.shard.name]:
-            counts[str(cell)] = counts.get(str(cell), 0) + 1
-            rows.append(question.numbered(f"{cell.domain}_{cell.difficulty}_{counts[str(cell)]:0{width}d}"))
-        numbered[grown.shard.name] = rows
-    return numbered
+def numbering(settled: Settled, shards: list[Shard]) -> dict[str, tuple[int, int]]:
+    """By shard the number of its first chosen question, counting through the shards of a cell, and the digits."""
+    totals: Counter[str] = Counter()
+    firsts: dict[str, int] = {}
+    for shard in shards:
+        firsts[shard.name] = totals[str(shard.cell)] + 1
+        totals[str(shard.cell)] += len(settled.chosen[shard.name])
+    return {shard.name: (firsts[shard.name], max(4, len(str(totals[str(shard.cell)])))) for shard in shards}

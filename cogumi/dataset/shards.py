@@ -11,9 +11,12 @@ from typing import Any
 import orjson
 
 from cogumi.domain import Cell, Difficulty, Example, Question, Rejected
-from cogumi.errors import InputError
+from cogumi.errors import InputError, StorageError
 from cogumi.recipe import DatasetSection
 from cogumi.store.files import write_atomic
+
+Pointer = dict[str, Any]
+"""Where a shard's result lies, `path` in the run's shards folder, its `sha256`, and counts; all that tasks pass on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +139,45 @@ def plan_shards(section: DatasetSection, taken: dict[str, int] | None = None) ->
     return shards
 
 
-def save(path: Path, value: Grown | Answered) -> dict[str, Any]:
+def save(path: Path, value: Grown | Answered) -> Pointer:
     """Write a shard's result; the pointer returned is all that passes through Prefect."""
     sha256 = write_atomic(path, orjson.dumps(value.to_json(), option=orjson.OPT_SORT_KEYS))
     return {"path": path.name, "sha256": sha256}
 
 
-def load_grown(folder: Path, pointer: dict[str, Any]) -> Grown | None:
+def load_grown(folder: Path, pointer: Pointer) -> Grown | None:
     """What a pointer leads to, or None where the file is gone or not what the pointer says."""
     content = _intact(folder, pointer)
     return None if content is None else Grown.from_json(orjson.loads(content))
 
 
-def load_answered(folder: Path, pointer: dict[str, Any]) -> Answered | None:
+def load_answered(folder: Path, pointer: Pointer) -> Answered | None:
     """As `load_grown`, for answers."""
     content = _intact(folder, pointer)
     return None if content is None else Answered.from_json(orjson.loads(content))
 
 
-def _intact(folder: Path, pointer: dict[str, Any]) -> bytes | None:
+def read_grown(folder: Path, pointer: Pointer) -> Grown:
+    """As `load_grown`. Raises StorageError shard-damaged instead of returning None."""
+    grown = load_grown(folder, pointer)
+    if grown is None:
+        raise _damaged(folder, pointer)
+    return grown
+
+
+def read_answered(folder: Path, pointer: Pointer) -> Answered:
+    """As `read_grown`, for answers."""
+    answered = load_answered(folder, pointer)
+    if answered is None:
+        raise _damaged(folder, pointer)
+    return answered
+
+
+def _damaged(folder: Path, pointer: Pointer) -> StorageError:
+    return StorageError("shard-damaged", str(folder / pointer["path"]))
+
+
+def _intact(folder: Path, pointer: Pointer) -> bytes | None:
     path = folder / pointer["path"]
     content = path.read_bytes() if path.is_file() else b""
     return content if hashlib.sha256(content).hexdigest() == pointer["sha256"] else None

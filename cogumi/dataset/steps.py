@@ -14,19 +14,19 @@ from typing import Any
 
 from cogumi.dataset.answers import answer_questions
 from cogumi.dataset.context import WATCHER, DatasetRun, stop_code
+from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.estimate import estimate, needs_of, routes_of
 from cogumi.dataset.export import Publication, write_checkpoint, write_exports
 from cogumi.dataset.figures import stage_figures
 from cogumi.dataset.given import Given
 from cogumi.dataset.grow import decide_all, grow_shard, judge_all
-from cogumi.dataset.merge import check_merged
+from cogumi.dataset.merge import Merge
 from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
 from cogumi.dataset.progress import Progress
 from cogumi.dataset.route import Way
-from cogumi.dataset.shards import Answered, Grown, load_answered, load_grown, save
-from cogumi.dataset.training_rows import RowCounts, open_tokenizer, training_rows
-from cogumi.dataset.verify import unverified_rows
-from cogumi.domain import Difficulty, Rejected
+from cogumi.dataset.shards import Grown, Pointer, load_answered, load_grown, read_answered, read_grown, save
+from cogumi.dataset.training_rows import open_tokenizer
+from cogumi.domain import Difficulty, Question, Rejected
 from cogumi.errors import StorageError
 from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
 from cogumi.store.artifacts import new_artifact, read_receipt, verify
@@ -36,7 +36,6 @@ from cogumi.teachers.preflight import preflight, refuse
 from cogumi.teachers.staff import open_staff
 from cogumi.teachers.types import Reply
 
-Pointer = dict[str, Any]
 _JUDGE_PASSES = 3
 _FEW_SHARDS, _MOST_SHARDS = 8, 200
 _LEVELS = {"ok": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -88,18 +87,21 @@ async def settled_routes(recipe: Recipe, ledger: Ledger, expected: dict[str, Any
 
 async def grow(run: DatasetRun, order: GrowOrder) -> Pointer:
     """Grow or judge one shard and save the result; the pointer says where."""
+    start = read_grown(run.folder.shards, order.start) if order.start else None
+    had = len(start.accepted) if start else 0
     if order.given is not None:
         grown = await _judge_given(run, order)
     else:
-        grown = await grow_shard(run, order.shard, order.start, order.forbidden, order.more)
+        grown = await grow_shard(run, order.shard, start, order.forbidden, order.more)
     pointer = await asyncio.to_thread(save, run.folder.shards / f"{order.name}.json", grown)
-    _checkpoint(run, grown)
+    _checkpoint(run, grown.accepted[had:])
     return {**pointer, "accepted": len(grown.accepted), "asked": grown.asked}
 
 
 async def answer(run: DatasetRun, order: AnswerOrder) -> Pointer:
     """Answer one shard's questions and save the result; the pointer says where."""
-    answered = await answer_questions(run, order.name, list(order.questions))
+    asked = {fingerprint(q.text): q for q in read_grown(run.folder.shards, order.source).accepted}
+    answered = await answer_questions(run, order.name, [asked[mark] for mark in order.marks])
     pointer = await asyncio.to_thread(save, run.folder.shards / f"{order.name}.json", answered)
     return {**pointer, "answered": len(answered.examples), "failed": len(answered.failed)}
 
@@ -110,11 +112,11 @@ async def generate(run: DatasetRun, plan: Plan, given: Given | None = None) -> d
     while not plan.done:
         orders = plan.to_grow()
         begin_growing(run, orders)
-        plan.take_grown(await read_grown(run, orders, await bounded(run, [grow(run, order) for order in orders])))
+        await take_grown(run, plan, orders, await bounded(run, [grow(run, order) for order in orders]))
         to_answer = plan.to_answer()
         begin_answering(run, to_answer)
-        answers = await bounded(run, [answer(run, order) for order in to_answer])
-        plan.take_answered(await read_answered(run, to_answer, answers))
+        await take_answered(run, plan, to_answer, await bounded(run, [answer(run, order) for order in to_answer]))
+        plan.end_pass()
     return publish(run, plan, given, started)
 
 
@@ -144,31 +146,31 @@ def begin_growing(run: DatasetRun, orders: list[GrowOrder]) -> None:
 
 def begin_answering(run: DatasetRun, orders: list[AnswerOrder]) -> None:
     for difficulty in Difficulty:
-        count = sum(len(order.questions) for order in orders if order.shard.cell.difficulty is difficulty)
+        count = sum(len(order.marks) for order in orders if order.shard.cell.difficulty is difficulty)
         if count:
             run.progress.begin(f"answers_{difficulty}", count)
 
 
-async def read_grown(run: DatasetRun, orders: list[GrowOrder], pointers: list[Pointer]) -> list[Grown]:
-    """The shards behind the pointers; a file that is gone or damaged is made again from the ledger, at no cost."""
-    results = []
+async def take_grown(run: DatasetRun, plan: Plan, orders: list[GrowOrder], pointers: list[Pointer]) -> None:
+    """Note the shards behind the pointers, one in memory at a time; a file that is gone or damaged since an earlier
+    session is made again from the ledger, at no cost.
+    """
     for order, pointer in zip(orders, pointers, strict=True):
-        grown = load_grown(run.folder.shards, pointer) or load_grown(run.folder.shards, await grow(run, order))
-        assert grown is not None, order.name
-        results.append(grown)
-    return results
+        grown = load_grown(run.folder.shards, pointer)
+        if grown is None:
+            pointer = await grow(run, order)
+            grown = read_grown(run.folder.shards, pointer)
+        plan.take_grown(grown, pointer)
 
 
-async def read_answered(run: DatasetRun, orders: list[AnswerOrder], pointers: list[Pointer]) -> list[Answered]:
-    """As `read_grown`, for answers."""
-    results = []
+async def take_answered(run: DatasetRun, plan: Plan, orders: list[AnswerOrder], pointers: list[Pointer]) -> None:
+    """As `take_grown`, for answers."""
     for order, pointer in zip(orders, pointers, strict=True):
-        answered = load_answered(run.folder.shards, pointer) or load_answered(
-            run.folder.shards, await answer(run, order)
-        )
-        assert answered is not None, order.name
-        results.append(answered)
-    return results
+        answered = load_answered(run.folder.shards, pointer)
+        if answered is None:
+            pointer = await answer(run, order)
+            answered = read_answered(run.folder.shards, pointer)
+        plan.take_answered(answered, pointer)
 
 
 def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) -> dict[str, Any]:
@@ -176,16 +178,15 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
 
     A complete artifact made from the same rows is verified and kept as it is.
     """
-    examples = plan.examples()
-    inputs = hash_all(example.to_json() for example in examples)
+    rows, merged = plan.finished(run.folder.shards), Merge()
+    inputs = hash_all(example.to_json() for example in merged.watch(rows))
     held = _held_artifact(run.folder.dataset, inputs)
     if held is not None:
         return held
-    cells = check_merged(examples, plan.expected())
+    cells = merged.check(plan.expected())
     recipe = run.recipe
-    tokenizer = open_tokenizer(recipe.dataset, examples)
-    rows = training_rows(examples, plan.groups(), recipe.dataset, tokenizer)
-    figures = stage_figures(run, plan, given, cells, time.monotonic() - started)
+    tokenizer = open_tokenizer(recipe.dataset, rows, len(rows))
+    figures = stage_figures(run, plan, given, merged, time.monotonic() - started)
     figures["tokenizer"] = {"source": tokenizer.source, "vocab_size": tokenizer.vocab_size}
     facts = {
         "name": run.folder.name,
@@ -193,17 +194,16 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
         "rehearsal": recipe.rehearsal,
         "pass_mean": recipe.dataset.judge.pass_mean,
         "terms": {teacher.label: teacher.training_allowed for teacher in recipe.teachers.values()},
+        "verification": merged.verification,
         **{key: figures[key] for key in _CARD_FIGURES},
     }
     section = recipe.dataset.model_dump(mode="json")
     with new_artifact(run.folder.dataset, "generate_dataset", inputs, section, recipe.seed) as draft:
-        shards = [plan.grown[shard.name] for shard in plan.shards]
-        made = Publication(shards, examples, rows, plan.near, tokenizer, RowCounts(), facts)
-        figures["files"] = write_exports(draft.path, made)
-        figures |= made.counted.to_json()
-        figures["unverified"] = unverified_rows(examples)
+        made = Publication(rows.shards(), cells, plan.near, recipe.dataset, tokenizer, facts)
+        exported = write_exports(draft.path, made)
+        figures |= {"files": exported.files, **exported.counted.to_json()}
         draft.metrics.update(figures)
-    run.log.info("published %d rows in %s", len(examples), run.folder.dataset.name)
+    run.log.info("published %d rows in %s", len(rows), run.folder.dataset.name)
     return figures
 
 
@@ -240,10 +240,10 @@ async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:
     return grown
 
 
-def _checkpoint(run: DatasetRun, grown: Grown) -> None:
+def _checkpoint(run: DatasetRun, accepted: list[Question]) -> None:
     """Export accepted questions, `checkpoint_rows` to a file; what is exported is let go of."""
     every = run.recipe.dataset.checkpoint_rows
-    run.accepted += grown.accepted
+    run.accepted += accepted
     while len(run.accepted) >= every:
         run.checkpoints += 1
         write_checkpoint(run.folder.path, run.checkpoints, run.accepted[:every])

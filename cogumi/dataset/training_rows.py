@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,16 @@ class RowCounts:
         }
 
 
-def open_tokenizer(section: DatasetSection, examples: list[Example]) -> TrainingTokenizer:
-    """The tokenizer that the recipe names, or one trained on these examples.
+def open_tokenizer(section: DatasetSection, examples: Iterable[Example], rows: int) -> TrainingTokenizer:
+    """The tokenizer that the recipe names, or one trained on these examples, of which there are `rows`.
 
     Raises InputError tokenizer-unreadable, tokenizer-lacks-specials.
     """
     if section.tokenizer.path is not None:
         return load_tokenizer(Path(section.tokenizer.path))
     form = FORMATS[section.chat_format]
-    step = max(1, len(examples) // _TRAINED_ON)
-    texts = (text for example in examples[::step] for text in (example.question.text, assistant_text(example, form)))
+    some = islice(examples, 0, None, max(1, rows // _TRAINED_ON))
+    texts = (text for example in some for text in (example.question.text, assistant_text(example, form)))
     return train_tokenizer(texts, section.tokenizer.vocab_size)
 
 

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import orjson
 
-from cogumi.domain import Example
 from cogumi.domain.example import Verification
 from cogumi.sandbox import run_python, sandbox_problem
 from cogumi.teachers.procedural import Task, recognise
@@ -44,11 +43,6 @@ def as_verification(verdict: Verdict) -> Verification:
     """The verdict kept with a row; failed rows are never kept."""
     assert verdict != "failed", "a failed answer is not kept"
     return verdict
-
-
-def unverified_rows(examples: list[Example]) -> int:
-    """How many rows hold programs that could not be run."""
-    return sum(example.verification == "unverified" for example in examples)
 
 
 async def _program_is_right(task: Task, answer: str) -> bool:

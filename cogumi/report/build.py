@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from cogumi.dataset.export import count_label
 from cogumi.dataset.versions import VERSION_FILE
 from cogumi.report.html import render
+from cogumi.report.rows import read_rows
 from cogumi.store.artifacts import read_receipt
-from cogumi.store.files import read_json, read_jsonl, write_atomic, write_json
+from cogumi.store.files import read_json, write_atomic, write_json
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run
-
-SAMPLE_ROWS = 20
-_SHOWN_CHARACTERS = 1500
 
 
 def write_report(folder: Path) -> dict[str, Any]:
@@ -29,7 +25,7 @@ def write_report(folder: Path) -> dict[str, Any]:
     ledger = Ledger.view(os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}", run["name"])
     try:
         report = build_report(folder, run, ledger)
-        page = render(report, samples(folder, report, ledger), lengths(folder, report))
+        page = render(report, read_rows(folder, report["stages"]["generate_dataset"]["rows"], ledger))
     finally:
         ledger.close()
     write_json(folder / "report.json", report)
@@ -55,68 +51,6 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
         "attempts": ledger.table("provider", "stage", "state", "error_code"),
         "retries": [{**row, "waited_s": round(row["waited_s"], 3)} for row in ledger.failures()],
         "files": receipt["files"] if receipt else {},
-    }
-
-
-def samples(folder: Path, report: dict[str, Any], ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
-    """20 random rows and the 20 that the judge liked least, each with where it came from."""
-    rows = _complete_rows(folder, report)
-    if not rows:
-        return {"random": [], "worst": []}
-    random_rows = Random(0).sample(rows, min(SAMPLE_ROWS, len(rows)))
-    worst = sorted(rows, key=lambda row: row["metadata"]["judge_mean"])[:SAMPLE_ROWS]
-    attempts = _attempts(
-        ledger, {row["metadata"][f"{part}_request_key"] for row in random_rows + worst for part in _PARTS}
-    )
-    return {
-        name: [_shown(row, attempts) for row in chosen] for name, chosen in (("random", random_rows), ("worst", worst))
-    }
-
-
-def lengths(folder: Path, report: dict[str, Any]) -> dict[str, list[int]]:
-    """Characters of every question and answer, for the length plot."""
-    rows = _complete_rows(folder, report)
-    return {name: [len(row[name]) for row in rows] for name in ("question", "answer")}
-
-
-_PARTS = ("question", "judge", "answer")
-
-
-def _complete_rows(folder: Path, report: dict[str, Any]) -> list[dict[str, Any]]:
-    count = report["stages"]["generate_dataset"].get("rows", 0)
-    path = folder / "dataset" / f"training_{count_label(count)}_complete.jsonl"
-    return list(read_jsonl(path)) if path.is_file() else []
-
-
-def _attempts(ledger: Ledger, keys: set[str]) -> dict[str, dict[str, Any]]:
-    """Attempts, cost and model by request key, for the rows shown."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in ledger.rows("request_key", "attempt", "model", "state", "error_code", "cost_nanousd"):
-        if row["request_key"] in keys:
-            entry = found.setdefault(row["request_key"], {"model": row["model"], "attempts": [], "cost_usd": 0.0})
-            entry["attempts"].append(row["state"] + (f" ({row['error_code']})" if row["error_code"] else ""))
-            entry["cost_usd"] += row["cost_nanousd"] / 1e9
-    return found
-
-
-def _shown(row: dict[str, Any], attempts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    provenance = []
-    for part in _PARTS:
-        key = row["metadata"][f"{part}_request_key"]
-        entry = attempts.get(
-            key or "", {"model": row["metadata"].get(f"{part}_model", ""), "attempts": [], "cost_usd": 0.0}
-        )
-        provenance.append({"part": part, "key": key or "given", **entry})
-    reasoning = row["reasoning"] or {}
-    return {
-        "id": row["question_id"],
-        "cell": f"{row['domain']}/{row['difficulty']}",
-        "question": row["question"][:_SHOWN_CHARACTERS],
-        "answer": row["answer"][:_SHOWN_CHARACTERS],
-        "reasoning": {name: text[:_SHOWN_CHARACTERS] for name, text in reasoning.items()},
-        "judge_mean": row["metadata"]["judge_mean"],
-        "verification": row["metadata"]["verification"],
-        "provenance": provenance,
     }
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cogumi.report.plots import domain_bars, length_histogram
+from cogumi.report.rows import ReportRows
 
 _HIDDEN = re.compile(r"[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def render(report: dict[str, Any], rows: dict[str, list[dict[str, Any]]], lengths: dict[str, list[int]]) -> str:
+def render(report: dict[str, Any], rows: ReportRows) -> str:
     """The page as text."""
     stage = report["stages"]["generate_dataset"]
     environment = Environment(
@@ -29,7 +30,7 @@ def render(report: dict[str, Any], rows: dict[str, list[dict[str, Any]]], length
         funnel=funnel(stage),
         samples=rows,
         bars=domain_bars(stage["cells"]),
-        histogram=length_histogram(lengths),
+        histogram=length_histogram(rows.lengths),
         verdict=verdict(stage),
     )
     return str(page)

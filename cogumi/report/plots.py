@@ -5,6 +5,7 @@ No script, no library.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import log10
 
 from markupsafe import Markup, escape
@@ -30,16 +31,14 @@ def domain_bars(cells: dict[str, int]) -> Markup:
     return _svg("Rows by domain, easy and hard", len(domains) * _ROW + 6, parts)
 
 
-def length_histogram(values: dict[str, list[int]]) -> Markup:
-    """Characters of questions and answers, ten bins a decade."""
-    everything = [value for column in values.values() for value in column if value > 0]
-    if not everything:
+def length_histogram(values: dict[str, Counter[int]]) -> Markup:
+    """Rows by characters of questions and answers, ten bins a decade; `values` counts rows by length."""
+    binned = {name: _binned(column) for name, column in values.items()}
+    places = [place for column in binned.values() for place in column]
+    if not places:
         return Markup("")
-    low, high = int(log10(min(everything)) * 10), int(log10(max(everything)) * 10) + 1
-    bins = range(low, high)
-    counts = {
-        name: [sum(int(log10(max(v, 1)) * 10) == b for v in column) for b in bins] for name, column in values.items()
-    }
+    bins = range(min(places), max(places) + 1)
+    counts = {name: [column[place] for place in bins] for name, column in binned.items()}
     most = max(max(column) for column in counts.values()) or 1
     height, left = 150, 50
     step = (_WIDTH - left - 20) / len(bins)
@@ -54,6 +53,14 @@ def length_histogram(values: dict[str, list[int]]) -> Markup:
             parts.append(_text(left + place * step, height + 16, f"{10 ** (b / 10):,.0f}", "middle"))
     parts.append(_text(_WIDTH - 20, height + 32, "characters (log scale)", "end"))
     return _svg("Length of questions and answers", height + 40, parts)
+
+
+def _binned(lengths: Counter[int]) -> Counter[int]:
+    bins: Counter[int] = Counter()
+    for length, count in lengths.items():
+        if length > 0:
+            bins[int(log10(length) * 10)] += count
+    return bins
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:

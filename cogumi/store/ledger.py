@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import orjson
@@ -79,6 +80,14 @@ class Totals:
     at_risk_nanousd: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Requests that have their reply, and the attempts made by request."""
+
+    replied: set[str]
+    attempts: dict[str, int]
+
+
 class Ledger:
     """All attempts and memos of one run."""
 
@@ -88,7 +97,6 @@ class Ledger:
         self._memo_insert = pg_insert(MEMOS) if engine.dialect.name == "postgresql" else sqlite_insert(MEMOS)
         kinds = {"batch": insert_batches, "intent": self._insert, "outcome": self._update, "memo": self._memo}
         self._commits = GroupCommit(engine, {**kinds, "batch-note": update_batches})
-        self._replied, self._attempts = self._load_keys()
 
     @staticmethod
     def open(url: str, run: str) -> Ledger:
@@ -105,7 +113,9 @@ class Ledger:
                 connection.execute(
                     left.values(state="unknown", error_code="crashed-in-flight", finished_at=time.time())
                 )
-            return Ledger(engine, run)
+            ledger = Ledger(engine, run)
+            ledger.load_keys()
+            return ledger
         except DBAPIError as error:
             raise translate(error) from error
 
@@ -114,10 +124,11 @@ class Ledger:
         """Open for reading beside a run that may be going on: nothing is marked."""
         engine = open_engine(url)
         prepare(engine)
-        try:
-            return Ledger(engine, run)
-        except DBAPIError as error:
-            raise translate(error) from error
+        return Ledger(engine, run)
+
+    def load_keys(self) -> None:
+        """Read which requests have been made, now instead of when first asked."""
+        self._keys  # noqa: B018 # read once, then kept
 
     def close(self) -> None:
         """Write what is queued and let go of the database. Idempotent."""
@@ -128,14 +139,14 @@ class Ledger:
 
     def intend(self, attempt: Attempt) -> asyncio.Future[None]:
         """Record an attempt before its send; await the result, then send."""
-        self._attempts[attempt.request_key] = attempt.attempt
+        self._keys.attempts[attempt.request_key] = attempt.attempt
         return self._commits.write("intent", {"run": self.run, "state": "intent", **_fields(attempt)})
 
     async def settle(self, outcome: Outcome) -> None:
         """Record how an attempt ended; on return it is durable."""
         await self._commits.write("outcome", {"b_run": self.run, **{f"b_{k}": v for k, v in _fields(outcome).items()}})
         if outcome.state == "received":
-            self._replied.add(outcome.request_key)
+            self._keys.replied.add(outcome.request_key)
 
     async def remember(self, name: str, value: Any) -> None:
         """Keep a decision; the first one kept under a name stays."""
@@ -175,14 +186,14 @@ class Ledger:
             return {state: count for state, count in connection.execute(query)}
 
     def has_reply(self, request_key: str) -> bool:
-        return request_key in self._replied
+        return request_key in self._keys.replied
 
     def attempts_made(self, request_key: str) -> int:
-        return self._attempts.get(request_key, 0)
+        return self._keys.attempts.get(request_key, 0)
 
     def reply(self, request_key: str) -> tuple[bytes, float] | None:
         """The raw body of the complete reply to a request and when it was complete (Unix time), or None."""
-        if request_key not in self._replied:
+        if request_key not in self._keys.replied:
             return None
         with self.engine.connect() as connection:
             rows = connection.execute(self.attempts_query(request_key)).all()
@@ -277,11 +288,12 @@ class Ledger:
 
     @property
     def replies(self) -> int:
-        return len(self._replied)
+        return len(self._keys.replied)
 
     # -- inside
 
-    def _load_keys(self) -> tuple[set[str], dict[str, int]]:
+    @cached_property
+    def _keys(self) -> _Keys:
         received = func.max(case((ATTEMPTS.c.state == "received", 1), else_=0))
         query = (
             select(ATTEMPTS.c.request_key, func.max(ATTEMPTS.c.attempt), received)
@@ -290,7 +302,7 @@ class Ledger:
         )
         with self.engine.connect() as connection:
             found = connection.execute(query).all()
-        return {key for key, _, has in found if has}, {key: attempts for key, attempts, _ in found}
+        return _Keys({key for key, _, has in found if has}, {key: attempts for key, attempts, _ in found})
 
     @staticmethod
     def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:

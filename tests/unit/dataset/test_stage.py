@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,15 +14,17 @@ import pandas as pd
 import pytest
 
 from cogumi.dataset import answers as answers_module
+from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.estimate import estimate
 from cogumi.dataset.given import read_questions
-from cogumi.dataset.merge import check_merged
+from cogumi.dataset.merge import Merge
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.settle import settle
 from cogumi.dataset.shards import Grown, Shard, plan_shards
-from cogumi.dataset.steps import generate, open_dataset_run
+from cogumi.dataset.steps import answer, begin_growing, generate, grow, open_dataset_run, take_grown
+from cogumi.dataset.tally import GrownTally
 from cogumi.domain import Cell, Difficulty, Example, Judgement, Question, Reasoning
-from cogumi.errors import BudgetError, InputError, RunError
+from cogumi.errors import BudgetError, InputError, RunError, StorageError
 from cogumi.recipe import GivenSection, Recipe, load_recipe
 from cogumi.store.artifacts import verify
 from cogumi.store.ledger import Ledger
@@ -279,16 +282,18 @@ def question(text: str, cell: Cell = Cell("math", Difficulty.EASY)) -> Question:
 
 
 def test_a_question_in_two_shards_stays_in_the_first_and_a_spare_takes_its_place() -> None:
-    one = Grown(Shard(Cell("math", Difficulty.EASY), 0, 2), [question("A first question?"), question("A second one?")])
-    two = Grown(
-        Shard(Cell("math", Difficulty.EASY), 1, 2),
-        [question("a second one"), question("A third one?"), question("A spare one?")],
-    )
+    one = tally(0, "A first question?", "A second one?")
+    two = tally(1, "a second one", "A third one?", "A spare one?")
     settled = settle([one, two], failed=set())
-    assert [q.text for q in settled.chosen[two.shard.name]] == ["A third one?", "A spare one?"]
+    assert settled.chosen[two.shard.name] == [fingerprint("A third one?"), fingerprint("A spare one?")]
     assert settled.duplicates == 1 and settled.short == {}
-    two.accepted.pop()
+    two = tally(1, "a second one", "A third one?")
     assert settle([one, two], failed=set()).short == {two.shard.name: 1}
+
+
+def tally(index: int, *texts: str) -> GrownTally:
+    grown = Grown(Shard(Cell("math", Difficulty.EASY), index, 2), [question(text) for text in texts])
+    return GrownTally.of(grown, {"path": "a.json", "sha256": ""})
 
 
 def test_shards_split_a_cell_evenly() -> None:
@@ -303,9 +308,15 @@ def example(text: str, number: int) -> Example:
     return Example(asked, "4", None, "model", "key", "2026-01-01T00:00:00+00:00", "passed")
 
 
+def merge(rows: list[Example]) -> Merge:
+    merged = Merge()
+    assert list(merged.watch(rows)) == rows
+    return merged
+
+
 def test_the_merge_refuses_what_the_spec_forbids() -> None:
     good = [example("One plus one?", 1), example("Two plus two?", 2)]
-    assert check_merged(good, {"math/easy": 2}) == {"math/easy": 2}
+    assert merge(good).check({"math/easy": 2}) == {"math/easy": 2}
     broken: dict[str, tuple[list[Example], dict[str, int]]] = {
         "counts differ": (good, {"math/easy": 3}),
         "doubled question_id": (
@@ -317,10 +328,10 @@ def test_the_merge_refuses_what_the_spec_forbids() -> None:
     }
     for check, (rows, expected) in broken.items():
         with pytest.raises(RunError, match=check):
-            check_merged(rows, expected)
+            merge(rows).check(expected)
     reasoned = replace(good[1], reasoning=Reasoning("d", "c", "r"))
     with pytest.raises(RunError, match="missing field"):
-        check_merged([good[0], reasoned], {"math/easy": 2})
+        merge([good[0], reasoned]).check({"math/easy": 2})
 
 
 def test_the_estimate_is_near_what_the_demo_costs() -> None:
@@ -396,3 +407,41 @@ def test_wrong_encodings_and_repeated_ids_are_no_trap(tmp_path: Path) -> None:
     given = read_questions([tmp_path / "rows.jsonl"])
     assert len(given.questions) == 2
     assert {(q.line, q.reason) for q in given.quarantined} >= {(3, "not-json"), (4, "not-json")}
+
+
+async def test_a_shard_file_damaged_while_a_run_goes_on_stops_it_and_the_next_run_mends_it(tmp_path: Path) -> None:
+    recipe = tiny()
+    with RunFolder.open(tmp_path, "r", recipe) as folder:
+        async with open_dataset_run(recipe, folder) as run:
+            plan = Plan.for_recipe(recipe)
+            orders = plan.to_grow()
+            begin_growing(run, orders)
+            await take_grown(run, plan, orders, [await grow(run, order) for order in orders])
+            first = plan.to_answer()[0]
+            (folder.shards / first.source["path"]).write_bytes(b"{}")
+            with pytest.raises(StorageError, match="shard-damaged"):
+                await answer(run, first)
+    charges = bill_of(folder.path / "provider_bill.tsv")[0]
+    figures = await run_stage(tmp_path, recipe)
+    assert figures["rows"] == 80
+    assert figures["calls_by_stage"]["questions"] + figures["calls_by_stage"]["judge"] == charges, "bought once"
+
+
+async def test_every_answer_that_was_asked_again_is_counted(tmp_path: Path) -> None:
+    figures = await run_stage(tmp_path, tiny(loopback__wrong_share=0.3, loopback__fault_share=0))
+    calls = sum(figures["calls_by_stage"][f"answers_{kind}"] for kind in ("easy", "hard"))
+    again = figures["answers_asked_again"]
+    assert set(again) >= {"wrong"} and again["wrong"] > 3
+    assert calls == figures["rows"] + figures["near_duplicates"] + sum(again.values())
+
+
+async def test_a_plan_keeps_fingerprints_and_no_rows(tmp_path: Path) -> None:
+    recipe = tiny()
+    with RunFolder.open(tmp_path, "r", recipe) as folder:
+        async with open_dataset_run(recipe, folder) as run:
+            plan = Plan.for_recipe(recipe)
+            await generate(run, plan)
+    kept = pickle.dumps([plan.grown, plan.answers, plan.failed, plan.known])
+    words = {word for row in rows_of(folder.path, "80") for word in row["question"].split() if len(word) > 6}
+    assert len(words) > 50
+    assert not [word for word in words if word.encode() in kept and not word.startswith("generate")]
