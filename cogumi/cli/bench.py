@@ -12,7 +12,7 @@ from cogumi.errors import InputError
 
 
 def bench(
-    name: str = typer.Argument(help="The benchmark: client, limits, ledger, orchestration, dedup, scale."),
+    name: str = typer.Argument(help="The benchmark: client, limits, ledger, orchestration, dedup, scale, procedural."),
     quick: bool = typer.Option(False, "--quick", help="A shorter run, for trying it out; not for reporting."),
     save: bool = typer.Option(
         False, "--save", help="Store the result under benchmarks/results with date, hardware and versions."

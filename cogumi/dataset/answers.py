@@ -76,7 +76,7 @@ async def _answer_one(run: DatasetRun, question: Question, answered: Answered) -
             continue
         key, reused = reply.request_key, reply.reused
         read = read_answer(reply, hard)
-        verdict = "failed" if read.reason else await verify_answer(question.text, read.answer)
+        verdict = "failed" if read.reason else await verify_answer(question.text, read.answer, question.topic)
         reason = read.reason or ("wrong" if verdict == "failed" else "")
         if not reason:
             run.progress.add(stage, reused=int(reused))

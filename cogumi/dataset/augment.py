@@ -1,7 +1,8 @@
 """Augment: questions of public datasets that fill part of a cell; teachers judge and answer them like any other.
 
 From a local file (JSON or JSONL, as the dataset is distributed) or, by a hub id and a pinned revision, through the
-`datasets` library. The source and its licence stay with every row as its topic and origin.
+`datasets` library; those of Reasoning Gym are generated. The source and its licence stay with every row as its topic
+and origin.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cogumi.domain import Cell, Difficulty, Question
 from cogumi.errors import InputError
 from cogumi.recipe import AugmentSection, Recipe
 from cogumi.store.files import Quarantined, read_foreign_jsonl
+from cogumi.teachers.procedural.gym import GYM, gym_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Source:
 
     cell: Cell
     licence: str
-    text: Callable[[dict[str, Any]], str]
+    text: Callable[[dict[str, Any]], str] = lambda row: str(row["question"])
 
 
 def _commonsenseqa(row: dict[str, Any]) -> str:
@@ -57,6 +59,8 @@ SOURCES: dict[str, Source] = {
     "commonsenseqa": Source(Cell("common_sense", Difficulty.EASY), "MIT", _commonsenseqa),
     "piqa": Source(Cell("common_sense", Difficulty.EASY), "AFL-3.0", _piqa),
     "xsum": Source(Cell("summarization", Difficulty.EASY), "not stated by its authors", _xsum),
+    "reasoning_gym_math": Source(Cell("math", Difficulty.HARD), "Apache-2.0"),
+    "reasoning_gym_reasoning": Source(Cell("reasoning", Difficulty.HARD), "Apache-2.0"),
 }
 
 
@@ -71,8 +75,10 @@ def augmented_questions(recipe: Recipe) -> dict[Cell, list[Question]]:
         source = SOURCES[section.source]
         questions: list[Question] = []
         for question in _questions(section, source, recipe.seed):
+            if len(questions) == section.rows:
+                break
             mark = fingerprint(question.text)
-            if mark not in seen and len(questions) < section.rows:
+            if mark not in seen:
                 seen.add(mark)
                 questions.append(question)
         if len(questions) < section.rows:
@@ -82,6 +88,9 @@ def augmented_questions(recipe: Recipe) -> dict[Cell, list[Question]]:
 
 
 def _questions(section: AugmentSection, source: Source, seed: int) -> Iterator[Question]:
+    if section.source.startswith(GYM):
+        yield from _gym_questions(source, seed)
+        return
     rows = list(_rows(section))
     Random(f"{seed}/augment/{section.source}").shuffle(rows)
     read_at = utc(Path(section.path).stat().st_mtime) if section.path else utc(0)
@@ -93,6 +102,14 @@ def _questions(section: AugmentSection, source: Source, seed: int) -> Iterator[Q
             continue  # a row of another shape; too many of them and the count is not reached, which is an error
         if LEAST_CHARACTERS <= len(text) <= MOST_CHARACTERS:
             yield Question(text, source.cell, section.source, made_by, "", read_at)
+
+
+def _gym_questions(source: Source, seed: int) -> Iterator[Question]:
+    """Generated rows without end, whose answers their own scorer will verify; the topic says which row it is."""
+    for task in gym_tasks(source.cell.domain, seed):
+        text = task.question.strip()
+        if clean(text) == text and LEAST_CHARACTERS <= len(text) <= MOST_CHARACTERS:
+            yield Question(text, source.cell, task.name, f"reasoning-gym ({source.licence})", "", utc(0))
 
 
 def _rows(section: AugmentSection) -> Iterable[dict[str, Any]]:

@@ -130,7 +130,9 @@ class NearDuplicatesSection(Section):
 class AugmentSection(Section):
     """Questions of a public dataset that fill part of a cell (spec: CommonsenseQA, PIQA, XSum)."""
 
-    source: Literal["commonsenseqa", "piqa", "xsum"] = Field(description="which dataset, and so which cell")
+    source: Literal["commonsenseqa", "piqa", "xsum", "reasoning_gym_math", "reasoning_gym_reasoning"] = Field(
+        description="which dataset, and so which cell; those of Reasoning Gym are generated (extra: gym) and verified"
+    )
     rows: int = Field(ge=1, le=1_000_000, description="questions to take")
     path: str | None = Field(None, description="a local .json or .jsonl file, as the dataset is distributed")
     hub: str | None = Field(None, description="a hub id, read through the datasets library (extra: train)")
@@ -139,7 +141,10 @@ class AugmentSection(Section):
 
     @model_validator(mode="after")
     def _one_place(self) -> AugmentSection:
-        if (self.path is None) == (self.hub is None):
+        if self.source.startswith("reasoning_gym"):
+            if self.path is not None or self.hub is not None:
+                raise ValueError("reasoning_gym rows are generated: give neither path nor hub")
+        elif (self.path is None) == (self.hub is None):
             raise ValueError("give either path or hub")
         if self.hub is not None and self.revision is None:
             raise ValueError("a hub dataset needs its revision, a commit hash")

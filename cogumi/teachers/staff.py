@@ -23,6 +23,7 @@ from cogumi.teachers.limiter import Limiter
 from cogumi.teachers.openai_batch import OpenAIBatchDesk
 from cogumi.teachers.openai_compatible import OpenAIWire
 from cogumi.teachers.pricing import price_of
+from cogumi.teachers.procedural.gym import GYM
 from cogumi.teachers.procedural.local import LocalTransport
 from cogumi.teachers.procedural.mind import Mind
 from cogumi.teachers.retry import RetryPolicy
@@ -128,6 +129,11 @@ def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
         bill=run_folder / BILL_FILE,
         batch_s=section.batch_s,
         batch_fault_share=section.fault_share,
+        gym=[
+            (part.source.removeprefix(f"{GYM}_"), recipe.seed, 2 * part.rows + 100)
+            for part in recipe.dataset.augment
+            if part.source.startswith(GYM)
+        ],
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ from cogumi.domain.cells import DOMAINS, domain_key
 from cogumi.teachers.procedural.catalogue import by_domain, recognise
 from cogumi.teachers.procedural.classify import classify
 from cogumi.teachers.procedural.defects import DEFECTS, looks_defective, spoil
+from cogumi.teachers.procedural.family import Solution, mutate_text
 from cogumi.teachers.procedural.phrasing import phrase_hard_answer, phrase_list
 
 _ASKED = re.compile(
@@ -38,6 +40,7 @@ class Mind:
     defect_share: float = 0.0
     wrong_share: float = 0.0
     untidy_share: float = 0.0
+    known: Mapping[str, str] = field(default_factory=dict)  # gold answers by question, beside those of the families
 
     def reply(self, system: str, user: str, sample: int = 0) -> str:
         """The text a prompt is answered with; asked again (`sample` 1, 2 ...) it may be another, as at any temperature above 0."""
@@ -78,17 +81,25 @@ class Mind:
 
     def _answer(self, rng: Random, question: str, hard: bool) -> str:
         task = recognise(question)
-        if task is None:
+        gold = self.known.get(question)
+        if task is None and gold is None:
             if not hard:
                 return REHEARSAL
             return phrase_hard_answer(
                 (REHEARSAL,), "No family recognises the question.", REHEARSAL, REHEARSAL, rng, untidy=False
             )
-        solution = task.solution
-        answer = task.wrong_answer(rng) if rng.random() < self.wrong_share else solution.answer
+        if task is None:
+            solution = Solution(str(gold), ("The rules of the puzzle leave one answer.",), "the answer follows them")
+        else:
+            solution = task.solution
+
+        def wrong() -> str:
+            return task.wrong_answer(rng) if task else mutate_text(solution.answer, rng)
+
+        answer = wrong() if rng.random() < self.wrong_share else solution.answer
         if not hard:
             return answer
-        draft = task.wrong_answer(rng) if rng.random() < 0.3 else answer
+        draft = wrong() if rng.random() < 0.3 else answer
         return phrase_hard_answer(
             solution.steps, solution.check, draft, answer, rng, untidy=rng.random() < self.untidy_share
         )

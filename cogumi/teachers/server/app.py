@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from cogumi.teachers.procedural.gym import gold_answers
 from cogumi.teachers.procedural.mind import Mind
 from cogumi.teachers.server.batch_routes import BatchRoutes
 from cogumi.teachers.server.batch_shop import BatchShop
@@ -53,6 +54,7 @@ class Behaviour:
     fault_names: list[str] = field(default_factory=list)  # what fault_share draws from; empty means the usual mix
     bill: Path | None = None
     canned: bool = False
+    gym: list[tuple[str, int, int]] = field(default_factory=list)  # (domain, seed, rows) of Reasoning Gym it can answer
     cache_works: bool = True
     batch_s: float = 0.2
     batch_fault_share: float = 0.0  # share of batches that meet a fault, and of their items
@@ -73,7 +75,8 @@ class Provider:
         self.faults.script.extend(behaviour.script)
         self.arrivals: list[float] = []
         self.limited: list[tuple[float, float]] = []  # (time, seconds told to wait)
-        self._mind = Mind(behaviour.defect_share, behaviour.wrong_share, behaviour.untidy_share)
+        gym = [pair for domain, seed, rows in behaviour.gym for pair in gold_answers(domain, seed, rows)]
+        self._mind = Mind(behaviour.defect_share, behaviour.wrong_share, behaviour.untidy_share, dict(gym))
         self._cache = PromptCache(behaviour.cache_works)
         self.shop = BatchShop(
             self,

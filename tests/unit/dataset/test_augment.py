@@ -56,6 +56,21 @@ def test_the_hub_form_reads_alike(tmp_path: Path) -> None:
     assert only.text == "Where do cats sleep?\nA. bed\nB. bath"
 
 
+def test_a_dataset_is_read_through_the_datasets_library(tmp_path: Path) -> None:
+    """A folder in the hub's layout stands for the hub, which cannot be reached from a test."""
+    document = "The council of the island voted on Tuesday to keep the ferry running through the winter months."
+    rows: list[object] = [{"document": f"{n}. {document}", "summary": "Ferry kept.", "id": str(n)} for n in range(4)]
+    written(tmp_path / "train.jsonl", rows)
+    section = json.dumps([{"source": "xsum", "hub": str(tmp_path), "revision": "a1b2c3", "rows": 3}])
+    made = load_recipe("tiny", [f"dataset.augment={section}"])
+    found = augmented_questions(made)[Cell("summarization", Difficulty.EASY)]
+    assert len(found) == 3 and all(q.text.startswith("Summarize this article") for q in found)
+    assert augmented_questions(made)[Cell("summarization", Difficulty.EASY)] == found, "the same rows again"
+    missing = json.dumps([{"source": "xsum", "hub": str(tmp_path / "none"), "revision": "a1b2c3", "rows": 3}])
+    with pytest.raises(InputError, match=r"augment-unreadable.*none"):
+        augmented_questions(load_recipe("tiny", [f"dataset.augment={missing}"]))
+
+
 @pytest.mark.parametrize("rows", [[csqa(1)], [csqa(1), csqa(1), {"question": 5}, "text"]])
 def test_too_few_usable_rows_are_an_error(rows: list[object], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"augment-unreadable.*1 usable rows of 2"):

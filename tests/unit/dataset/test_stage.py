@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,37 +17,17 @@ from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.estimate import estimate
 from cogumi.dataset.given import read_questions
 from cogumi.dataset.merge import Merge
-from cogumi.dataset.plan import Plan
 from cogumi.dataset.settle import settle
 from cogumi.dataset.shards import Grown, Shard, plan_shards
-from cogumi.dataset.steps import answer, begin_growing, generate, grow, open_dataset_run, take_grown
 from cogumi.dataset.tally import GrownTally
 from cogumi.domain import Cell, Difficulty, Example, Judgement, Question, Reasoning
-from cogumi.errors import BudgetError, InputError, RunError, StorageError
+from cogumi.errors import BudgetError, InputError, RunError
 from cogumi.recipe import GivenSection, Recipe, load_recipe
 from cogumi.store.artifacts import verify
 from cogumi.store.ledger import Ledger
-from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.server.serve import LoopbackProcess
 from tests.conftest import bill_of
-
-
-async def run_stage(root: Path, recipe: Recipe, name: str = "r", given: list[Path] | None = None) -> dict[str, Any]:
-    with RunFolder.open(root, name, recipe) as folder:
-        found = read_questions(given) if given else None
-        plan = Plan.for_questions(found.questions, recipe) if found else Plan.for_recipe(recipe)
-        async with open_dataset_run(recipe, folder) as run:
-            return await generate(run, plan, found)
-
-
-def rows_of(folder: Path, count: str) -> list[dict[str, Any]]:
-    return [
-        json.loads(line) for line in (folder / "dataset" / f"training_{count}_complete.jsonl").read_text().splitlines()
-    ]
-
-
-def tiny(**sections: Any) -> Recipe:
-    return load_recipe("tiny", [f"{key.replace('__', '.')}={value}" for key, value in sections.items()])
+from tests.unit.dataset.running import rows_of, run_stage, tiny
 
 
 async def test_every_cell_holds_exactly_its_count_and_every_answer_passes_its_verifier(tmp_path: Path) -> None:
@@ -407,41 +386,3 @@ def test_wrong_encodings_and_repeated_ids_are_no_trap(tmp_path: Path) -> None:
     given = read_questions([tmp_path / "rows.jsonl"])
     assert len(given.questions) == 2
     assert {(q.line, q.reason) for q in given.quarantined} >= {(3, "not-json"), (4, "not-json")}
-
-
-async def test_a_shard_file_damaged_while_a_run_goes_on_stops_it_and_the_next_run_mends_it(tmp_path: Path) -> None:
-    recipe = tiny()
-    with RunFolder.open(tmp_path, "r", recipe) as folder:
-        async with open_dataset_run(recipe, folder) as run:
-            plan = Plan.for_recipe(recipe)
-            orders = plan.to_grow()
-            begin_growing(run, orders)
-            await take_grown(run, plan, orders, [await grow(run, order) for order in orders])
-            first = plan.to_answer()[0]
-            (folder.shards / first.source["path"]).write_bytes(b"{}")
-            with pytest.raises(StorageError, match="shard-damaged"):
-                await answer(run, first)
-    charges = bill_of(folder.path / "provider_bill.tsv")[0]
-    figures = await run_stage(tmp_path, recipe)
-    assert figures["rows"] == 80
-    assert figures["calls_by_stage"]["questions"] + figures["calls_by_stage"]["judge"] == charges, "bought once"
-
-
-async def test_every_answer_that_was_asked_again_is_counted(tmp_path: Path) -> None:
-    figures = await run_stage(tmp_path, tiny(loopback__wrong_share=0.3, loopback__fault_share=0))
-    calls = sum(figures["calls_by_stage"][f"answers_{kind}"] for kind in ("easy", "hard"))
-    again = figures["answers_asked_again"]
-    assert set(again) >= {"wrong"} and again["wrong"] > 3
-    assert calls == figures["rows"] + figures["near_duplicates"] + sum(again.values())
-
-
-async def test_a_plan_keeps_fingerprints_and_no_rows(tmp_path: Path) -> None:
-    recipe = tiny()
-    with RunFolder.open(tmp_path, "r", recipe) as folder:
-        async with open_dataset_run(recipe, folder) as run:
-            plan = Plan.for_recipe(recipe)
-            await generate(run, plan)
-    kept = pickle.dumps([plan.grown, plan.answers, plan.failed, plan.known])
-    words = {word for row in rows_of(folder.path, "80") for word in row["question"].split() if len(word) > 6}
-    assert len(words) > 50
-    assert not [word for word in words if word.encode() in kept and not word.startswith("generate")]
