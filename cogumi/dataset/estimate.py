@@ -174,7 +174,8 @@ def _calls(
         completion = measured["completion_tokens"] // measured["attempts"]
     left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
     minutes = _minutes(section, left, asked + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
-    return Calls(stage, teacher, left, asked, completion, prefix, max(0, asked - prefix), minutes)
+    cache = recipe.dataset.answers_hard.cache if prefix else "off"
+    return Calls(stage, teacher, left, asked, completion, prefix, max(0, asked - prefix), minutes, cache)
 
 
 def _stage(recipe: Recipe, calls: Calls, route: Route, known: bool) -> StageEstimate:

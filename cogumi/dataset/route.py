@@ -11,7 +11,7 @@ from typing import Literal
 
 from cogumi.recipe import Recipe, TeacherSection
 from cogumi.teachers.pricing import Price, price_of
-from cogumi.teachers.types import Usage
+from cogumi.teachers.types import Cache, Usage
 
 Way = Literal["sync", "batch"]
 
@@ -20,8 +20,8 @@ Way = Literal["sync", "batch"]
 class Calls:
     """What a stage still has to buy from one teacher: calls, tokens a call, and how long single calls would take.
 
-    `prefix` is the part of the prompt that a cache keeps (0 for none); `plain_prompt` is the prompt without the guide
-    that caching brings along.
+    `prefix` is the part of the prompt that a cache keeps (0 for none), for as long as `cache` says; `plain_prompt` is
+    the prompt without the guide that caching brings along.
     """
 
     stage: str
@@ -32,6 +32,7 @@ class Calls:
     prefix: int
     plain_prompt: int
     sync_minutes: float
+    cache: Cache = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ def _cost(price: Price, calls: Calls) -> float:
     if not calls.count:
         return 0.0
     each = price.cost(Usage(calls.prompt, calls.completion, cached=calls.prefix))
-    write = round(calls.prefix * (max(price.cache_write, price.cache_write_1h) - price.cached))
+    per_token = price.cache_write_1h if calls.cache == "1h" else price.cache_write
+    write = round(calls.prefix * (per_token - price.cached))
     return (each * calls.count + write) / 1e9
 
 
