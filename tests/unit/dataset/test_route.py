@@ -1,0 +1,87 @@
+"""Routes: what the recipe fixes stands; `auto` is the cheapest within the deadline; the sums are those done by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cogumi.dataset.estimate import estimate
+from cogumi.dataset.route import Calls, choose_routes
+from cogumi.dataset.steps import settled_routes
+from cogumi.recipe import Recipe, load_recipe
+from cogumi.store.ledger import Ledger
+
+AUTO = ["dataset.answers_easy.delivery=auto", "dataset.answers_hard.delivery=auto"]
+JUDGE = Calls("judge", "gpt", 6_000, 900, 300, 0, 900, 60.0)
+EASY = Calls("answers_easy", "gpt", 24_000, 140, 200, 0, 140, 300.0)
+
+
+def hard(cache: str = "1h", minutes: float = 300.0) -> Calls:
+    return Calls("answers_hard", "claude", 36_000, 2_300, 900, 2_100, 200, minutes, cache)  # type: ignore[arg-type]
+
+
+def spec(*overrides: str) -> Recipe:
+    return load_recipe("spec-60k", [*AUTO, *overrides])
+
+
+def ways(recipe: Recipe, *calls: Calls) -> dict[str, str]:
+    return {stage: route.way for (stage, _), route in choose_routes(recipe, list(calls)).items()}
+
+
+def test_without_a_deadline_the_cheaper_way_is_taken() -> None:
+    assert ways(spec("dataset.deadline_h=null"), EASY, hard()) == {"answers_easy": "batch", "answers_hard": "batch"}
+
+
+@pytest.mark.parametrize(("hours", "way"), [(24, "sync"), (24.9, "sync"), (25.1, "batch"), (2, "sync")])
+def test_a_batch_is_taken_only_where_its_window_fits_what_the_judge_leaves(hours: float, way: str) -> None:
+    """The judge takes an hour, a batch at most 24."""
+    assert ways(spec(f"dataset.deadline_h={hours}"), JUDGE, EASY)["answers_easy"] == way
+
+
+def test_a_deadline_that_no_way_can_keep_takes_single_calls() -> None:
+    assert ways(spec("dataset.deadline_h=0.1"), JUDGE, EASY)["answers_easy"] == "sync"
+
+
+def test_what_the_recipe_fixes_stands_whatever_it_costs() -> None:
+    fixed = load_recipe("spec-60k", ["dataset.answers_easy.delivery=sync", "dataset.deadline_h=0.5"])
+    assert ways(fixed, EASY, hard()) == {"answers_easy": "sync", "answers_hard": "batch"}
+
+
+def test_rounds_of_questions_and_judge_are_never_batched_by_auto() -> None:
+    assert ways(spec("dataset.judge.delivery=auto", "dataset.deadline_h=null"), JUDGE)["judge"] == "sync"
+
+
+def test_a_teacher_without_a_batch_api_gets_single_calls() -> None:
+    assert ways(spec("teachers.gpt.batch=null", "dataset.deadline_h=null"), EASY)["answers_easy"] == "sync"
+
+
+@pytest.mark.parametrize(("cache", "write"), [("5m", 2.50), ("1h", 4.00)])
+def test_the_price_of_batch_and_cache_is_the_sum_by_hand(cache: str, write: float) -> None:
+    """claude-sonnet-5-5: $2 in, $10 out, $0.20 read from the cache; half of each by batch; one call writes the prefix."""
+    recipe = spec("dataset.deadline_h=null", f"dataset.answers_hard.cache={cache}")
+    assert recipe.teachers["claude"].model == "claude-sonnet-5-5"
+    route = choose_routes(recipe, [hard(cache)])["answers_hard", "claude"]
+    by_hand = (200 * 2.00 + 2_100 * 0.20 + 900 * 10.00) * 36_000 + 2_100 * (write - 0.20)
+    assert route.cost_usd == pytest.approx(0.5 * by_hand / 1e6)
+    assert route.plain_usd == pytest.approx((200 * 2.00 + 900 * 10.00) * 36_000 / 1e6)
+
+
+def test_nothing_left_to_buy_costs_nothing() -> None:
+    none = Calls("answers_hard", "claude", 0, 2_300, 900, 2_100, 200, 0.0, "1h")
+    route = choose_routes(spec("dataset.deadline_h=null"), [none])["answers_hard", "claude"]
+    assert (route.cost_usd, route.plain_usd, route.minutes) == (0, 0, 0)
+
+
+async def test_a_run_that_is_resumed_goes_the_way_it_began(tmp_path: Path) -> None:
+    patient, hurried = spec("dataset.deadline_h=null"), spec("dataset.deadline_h=0.1")
+    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", "r")
+    try:
+        first = await settled_routes(patient, ledger, estimate(patient))
+        assert first["answers_easy"] == "batch"
+        assert estimate(hurried)["stages"] and (await settled_routes(hurried, ledger, estimate(hurried))) == first
+        sync = load_recipe("spec-60k", [*AUTO[1:], "dataset.answers_easy.delivery=sync"])
+        changed = await settled_routes(sync, ledger, estimate(sync))
+        assert changed["answers_easy"] == "sync", "what a person changes in the recipe is followed"
+    finally:
+        ledger.close()
