@@ -35,9 +35,10 @@ class TrainingRow:
 
 @dataclass(slots=True)
 class RowCounts:
-    """What is counted while rows go by: tokens by difficulty, rows by part, task type and who classified."""
+    """What is counted while rows go by: tokens by difficulty and domain, rows by part, task type and who classified."""
 
     tokens: Counter[str] = field(default_factory=Counter)
+    tokens_by_domain: Counter[str] = field(default_factory=Counter)
     parts: Counter[str] = field(default_factory=Counter)
     task_types: Counter[str] = field(default_factory=Counter)
     classified_by: Counter[str] = field(default_factory=Counter)
@@ -47,6 +48,7 @@ class RowCounts:
         for row in rows:
             told = row.record["metadata"]
             self.tokens[told["difficulty"]] += row.token_count
+            self.tokens_by_domain[told["domain"]] += row.token_count
             self.parts[row.part] += 1
             self.task_types[f"{told['domain']}/{told['task_type']}"] += 1
             self.classified_by[told["classified_by"]] += 1
@@ -55,6 +57,7 @@ class RowCounts:
     def to_json(self) -> dict[str, Any]:
         return {
             "tokens": dict(sorted(self.tokens.items())),
+            "tokens_by_domain": dict(sorted(self.tokens_by_domain.items())),
             "split": dict(sorted(self.parts.items())),
             "task_types": dict(sorted(self.task_types.items())),
             "classified_by": dict(sorted(self.classified_by.items())),

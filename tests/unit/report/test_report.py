@@ -92,6 +92,7 @@ async def test_the_report_has_every_figure_the_issue_of_a_run_needs(finished: Pa
     for words in (
         "Funnel",
         "Rows by domain",
+        "Tokens by domain",
         "Length",
         "Cost by stage and model",
         "20 random rows",
@@ -101,6 +102,7 @@ async def test_the_report_has_every_figure_the_issue_of_a_run_needs(finished: Pa
     ):
         assert words in text, words
     assert page.count("<details>") == 40
+    assert sum(stage["tokens_by_domain"].values()) == sum(stage["tokens"].values()) > 1000
     assert verdict(stage) in text
 
 
