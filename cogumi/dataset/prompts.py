@@ -69,8 +69,14 @@ def answer_prompt(question: str, hard: bool, guided: bool = False) -> Prompt:
 
     `guided` puts the long guide before the instructions of a hard one: the shared prefix that prompt caching is for.
     """
+    return Prompt(_answer_system(hard, guided), question)
+
+
+@lru_cache(maxsize=4)
+def _answer_system(hard: bool, guided: bool) -> str:
+    """One text for all calls: the guide is 8 KB, and tens of thousands of calls may wait for a batch."""
     system = _read("answer_hard_system" if hard else "answer_easy_system")
-    return Prompt(f"{_read('answer_hard_guide')}\n\n{system}" if hard and guided else system, question)
+    return f"{_read('answer_hard_guide')}\n\n{system}" if hard and guided else system
 
 
 def topic_and_angle(cell: Cell, seed: int, call: int) -> tuple[str, str]:
