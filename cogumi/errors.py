@@ -52,6 +52,10 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "Decisions are accept, edit or reject; an edit holds a new question or answer; ids are those of the version.",
     ),
     "stage-unknown": ErrorEntry("There is no stage of this name.", "Use one of the stages the message lists."),
+    "block-unknown": ErrorEntry(
+        "The server has no such block.", "Make it in the dashboard under Blocks, or name one that is there."
+    ),
+    "site-bad-url": ErrorEntry("The URL of a database or of Redis cannot be used.", "Give one of the form shown."),
     "bench-unknown": ErrorEntry("There is no benchmark of this name.", "Use one of the benchmarks the message lists."),
     "url-refused": ErrorEntry(
         "The teacher's base_url is not one that keys may be sent to.",
@@ -102,6 +106,10 @@ CATALOGUE: dict[str, ErrorEntry] = {
     ),
     "database-unreachable": ErrorEntry(
         "The ledger's database does not answer.", "Check the URL, that the server runs, and its permissions."
+    ),
+    "server-unreachable": ErrorEntry(
+        "The Prefect server does not answer, or refused what was asked of it.",
+        "Look at the log that the message names; cogumi status, cogumi down and cogumi up again.",
     ),
     "database-damaged": ErrorEntry(
         "The ledger's database is damaged.", "Restore the last backup: cogumi ledger restore BACKUP --to RUN."
@@ -158,6 +166,11 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "The provider stayed away while a batch of ours was open there.",
         "Run the same command when the provider answers: the batch is followed, not bought again.",
     ),
+    "run-without-request": ErrorEntry(
+        "The run was started by a cogumi that did not keep its request.", "Run the command that the message shows."
+    ),
+    "port-taken": ErrorEntry("Something else listens at that address.", "Stop it, or choose another --port."),
+    "site-missing": ErrorEntry("No server was brought up from this folder.", "Run cogumi up, or name its --home."),
     "run-not-found": ErrorEntry("There is no such run.", "Name a folder under runs/, or start one with cogumi run."),
     "run-interrupted": ErrorEntry(
         "The run was interrupted.", "Run the same command: it resumes, and says what it reuses."

@@ -29,6 +29,7 @@ from cogumi.dataset.versions import open_plan
 from cogumi.recipe import content_hash
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
+from cogumi.teachers.keys import keys_given
 from tasks.approval import approval
 from tasks.dashboard import progress_artifact, show_results
 from tasks.dataset_tasks import (
@@ -39,6 +40,7 @@ from tasks.dataset_tasks import (
     publish_dataset,
     publish_dataset_version,
 )
+from tasks.resources import credentials, open_versions, with_recipe_block
 from tasks.scheduling import cancel_provider_batches, period_of_this_run, run_name
 
 
@@ -55,11 +57,16 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
     A versioned dataset's run is named by the time it was scheduled for. Raises the library's errors with their codes;
     nothing is published unless every check has passed.
     """
+    request = await with_recipe_block(request)
     request = request.named(period_of_this_run(Path(request.root)) if request.dataset else "")
     recipe = request.load()
     await approval(request, recipe)
-    versions = request.open_versions()
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
+    versions = await open_versions(request)
+    with (
+        keys_given(await credentials(request)),
+        RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder,
+    ):
+        request.keep(folder.path)
         given = request.read_questions(recipe)
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)

@@ -12,7 +12,20 @@ import traceback
 import typer
 
 from cogumi import __version__
-from cogumi.cli import artifacts, batches, bench, demo, doctor, ledger, report, review, run_stage, teacher, versions
+from cogumi.cli import (
+    artifacts,
+    batches,
+    bench,
+    demo,
+    doctor,
+    ledger,
+    report,
+    review,
+    run_stage,
+    stack,
+    teacher,
+    versions,
+)
 from cogumi.cli.output import console, print_error
 from cogumi.errors import CogumiError
 
@@ -34,6 +47,10 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(versions.app, name="versions")
 app.add_typer(review.app, name="review")
 app.command("batches")(batches.batches)
+app.command("up")(stack.up)
+app.command("down")(stack.down)
+app.command("status")(stack.status)
+app.command("resume")(stack.resume)
 
 
 @app.callback(invoke_without_command=True)

@@ -168,6 +168,7 @@ async def _with_prefect(request: DatasetRequest) -> dict[str, Any]:
 
 async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
     with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
+        request.keep(folder.path)
         given = request.read_questions(recipe)
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)

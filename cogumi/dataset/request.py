@@ -10,22 +10,34 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cogumi.dataset.given import Given, read_questions
 from cogumi.dataset.versions import as_of_period
-from cogumi.errors import InputError
-from cogumi.recipe import Recipe, load_recipe
+from cogumi.errors import InputError, RunError
+from cogumi.recipe import Recipe, load_recipe, preset_names
+from cogumi.store.files import read_json, write_json
+from cogumi.store.run_folder import read_run
 from cogumi.store.versions import Versions
 from cogumi.teachers.server.rehearsal import as_rehearsal
 
+REQUEST_FILE = "request.json"
+
 
 class DatasetRequest(BaseModel):
-    """Small and plain, so that the UI's form can show and check it. Keys never belong in it."""
+    """What to generate and where to put it. Keys never belong in it: name credentials blocks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    recipe: str = Field(
+        "tiny",
+        description="a preset; from the command line also a path to a YAML file",
+        json_schema_extra={"enum": list(preset_names())},  # the form's dropdown
+    )
     run: str = Field(
         "",
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,79})?$",
         description="name of the run, whose folder lies under root; empty: of dataset and period, or of the recipe",
     )
+    overrides: list[str] = Field(default_factory=list, description="changes to the recipe, KEY=VALUE")
+    rehearse: bool = Field(False, description="the embedded provider in place of every teacher: no key, play money")
+    questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) in place of stage 1")
     dataset: str = Field(
         "",
         pattern=r"^([a-z0-9][a-z0-9._-]{0,62})?$",
@@ -36,12 +48,14 @@ class DatasetRequest(BaseModel):
         pattern=r"^[A-Za-z0-9._-]{0,30}$",
         description="what the rows are made anew for, such as 2026-W47; empty: the time the flow run was scheduled for",
     )
-    versions: str = Field("datasets", description="folder or fsspec URL (s3://...) that holds the versions")
+    versions: str = Field(
+        "datasets", description="folder or fsspec URL (s3://...) that holds the versions, or block:NAME of a store"
+    )
     approve: bool = Field(False, description="pause for an approval in the dashboard before the first paid call")
-    recipe: str = Field("tiny", description="a preset, or a path to a YAML file")
-    overrides: list[str] = Field(default_factory=list, description="changes to the recipe, KEY=VALUE")
-    questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) in place of stage 1")
-    rehearse: bool = Field(False, description="the embedded provider in place of every teacher: no key, play money")
+    credentials: list[str] = Field(
+        default_factory=list, description="provider-credentials blocks on the server whose keys the run uses"
+    )
+    recipe_block: str = Field("", description="a recipe block on the server, in place of `recipe`")
     root: str = Field("runs", description="folder that holds the runs")
 
     @field_validator("overrides")
@@ -76,6 +90,19 @@ class DatasetRequest(BaseModel):
     def open_versions(self) -> Versions | None:
         """The versions that the result joins, or None. Raises InputError version-name-refused."""
         return Versions(self.versions, self.dataset) if self.dataset else None
+
+    def keep(self, folder: Path) -> None:
+        """Write the request beside run.json, for `cogumi resume`."""
+        write_json(folder / REQUEST_FILE, self.model_dump(mode="json"))
+
+    @staticmethod
+    def kept(folder: Path) -> DatasetRequest:
+        """The request a run was started with. Raises RunError run-not-found, run-without-request."""
+        run = read_run(folder)
+        file = folder / REQUEST_FILE
+        if not file.is_file():
+            raise RunError("run-without-request", run["command"])
+        return DatasetRequest.model_validate(read_json(file))
 
     @property
     def command(self) -> str:

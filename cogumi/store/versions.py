@@ -51,11 +51,11 @@ class Version:
 class Versions:
     """The versions of one dataset under a root. Raises StorageError where the store does not answer."""
 
-    def __init__(self, root: str, name: str) -> None:
+    def __init__(self, root: str, name: str, options: dict[str, Any] | None = None) -> None:
         if not _NAME.fullmatch(name):
             raise InputError("version-name-refused", repr(name))
         self.name = name
-        self._fs, inner = fsspec.core.url_to_fs(root)
+        self._fs, inner = fsspec.core.url_to_fs(root, **(options or {}))
         self._base = f"{inner.rstrip('/')}/{name}"
 
     def all(self) -> list[Version]:

@@ -7,7 +7,6 @@ not allow training are told.
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from math import ceil
@@ -19,6 +18,7 @@ import orjson
 from cogumi.errors import InputError
 from cogumi.recipe import Recipe, TeacherSection
 from cogumi.teachers.anthropic_messages import AnthropicWire
+from cogumi.teachers.keys import key_for
 from cogumi.teachers.openai_compatible import OpenAIWire
 from cogumi.teachers.transport import HttpTransport, RawReply
 from cogumi.teachers.wire_errors import WIRE, WireError, redact, status_code
@@ -70,7 +70,7 @@ def refuse(findings: list[Finding]) -> None:
 
 
 async def _look(name: str, section: TeacherSection, needs: Needs, day: date) -> list[Finding]:
-    key = os.environ.get(section.api_key_env, "").strip() if section.api_key_env else ""
+    key = key_for(section.api_key_env) if section.api_key_env else ""
     if section.api_key_env and not key:
         return [Finding(name, "error", "key-missing", f"{section.api_key_env} is not set")]
     wire = AnthropicWire() if section.wire == "anthropic" else OpenAIWire()

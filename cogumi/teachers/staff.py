@@ -6,7 +6,6 @@ async with open_staff(recipe, ledger) as staff:
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from cogumi.teachers.anthropic_messages import AnthropicWire
 from cogumi.teachers.batch_desk import BatchDesk
 from cogumi.teachers.batching import BatchedTeacher
 from cogumi.teachers.budget import Budget
+from cogumi.teachers.keys import key_for
 from cogumi.teachers.limiter import Limiter
 from cogumi.teachers.openai_batch import OpenAIBatchDesk
 from cogumi.teachers.openai_compatible import OpenAIWire
@@ -209,10 +209,10 @@ def _root(section: TeacherSection, loopback_url: str) -> str:
 
 
 def _key(section: TeacherSection) -> str:
-    """The key from the environment, or "" where the recipe names none. Raises InputError key-missing."""
+    """The key by its variable, or "" where the recipe names none. Raises InputError key-missing."""
     if not section.api_key_env:
         return ""
-    key = os.environ.get(section.api_key_env, "").strip()
+    key = key_for(section.api_key_env)
     if not key:
         raise InputError("key-missing", section.api_key_env)
     return key

@@ -1,0 +1,113 @@
+"""`cogumi up`, `down`, `status`, `resume`: a Prefect server with its pools, deployments and workers on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import typer
+
+from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.run_stage import run_dataset, show_figures
+from cogumi.dataset.request import DatasetRequest
+from cogumi.errors import InputError, RunError, StorageError
+from cogumi.store.run_folder import run_path
+
+if TYPE_CHECKING:
+    from deployments.stack import Standing
+
+HomeOption = typer.Option(Path(".cogumi"), "--home", help="Folder of the server's database, logs and process ids.")
+RESUMED_BY = "generate-dataset/on-demand"
+
+
+def up(
+    home: Path = HomeOption,
+    port: int = typer.Option(4200, "--port", min=1, max=65535, help="Port of dashboard and API."),
+    host: str = typer.Option("127.0.0.1", "--host", help="Address to listen at."),
+    database_url: str = typer.Option("", "--database-url", help="postgresql://... in place of SQLite."),
+    redis_url: str = typer.Option("", "--redis-url", help="redis://... for events, leases and locks."),
+    simulate: bool = typer.Option(False, "--simulate", help="The GPU pools accept runs on a CPU, which say so."),
+    notify: str = typer.Option("", "--notify", help="Notification block to tell, such as slack-webhook/team."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Start server and workers, and make pools, queues, blocks, automations and deployments. Again: mend and go on."""
+    stack = _stack()
+    site = stack.Site(str(home), str(Path.cwd()), host, port, database_url, redis_url, simulate)
+
+    def say(words: str) -> None:
+        if not as_json:
+            console.print(f"  {words}", highlight=False)
+
+    _show(stack.up(site, notify, say), as_json)
+
+
+def down(
+    home: Path = HomeOption,
+    grace: float = typer.Option(30.0, "--grace", min=0, help="Seconds that running flows get to finish."),
+) -> None:
+    """End workers and server. What a run has bought stays: the next run goes on with it."""
+    stack = _stack()
+    if stack.status(home) is None:
+        raise RunError("site-missing", str(home))
+    killed = stack.down(home, grace)
+    console.print("down" + (f"; {', '.join(killed)} did not end within {grace:g} s" if killed else ""), highlight=False)
+
+
+def status(home: Path = HomeOption, as_json: bool = JsonOption) -> None:
+    """Whether server and workers are there, and where the dashboard is."""
+    standing = _stack().status(home)
+    if standing is None:
+        raise RunError("site-missing", str(home))
+    _show(standing, as_json)
+
+
+def resume(
+    name: str = typer.Argument(help="The run, a folder under --root."),
+    root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
+    home: Path = HomeOption,
+    here: bool = typer.Option(False, "--here", help="In this process, even where a server is up."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Go on with a run that was stopped, crashed or failed; nothing is bought twice."""
+    request = DatasetRequest.kept(run_path(root, name))
+    stack = _stack()
+    standing = None if here else stack.status(home)
+    if standing is None or not standing.answers:
+        show_figures(request, run_dataset(request, prefect=True, quiet=as_json), as_json)
+        return
+    run = trigger(f"{standing.site.root}/api", RESUMED_BY, request)
+    url = f"{standing.site.root}/runs/flow-run/{run['id']}"
+    if as_json:
+        print_json({"flow_run": run["id"], "url": url})
+    else:
+        console.print(f"{name} goes on as flow run {run['name']}: {url}", highlight=False, soft_wrap=True)
+
+
+def trigger(api: str, deployment: str, request: DatasetRequest) -> dict[str, Any]:
+    """Start a deployment with a request. Raises StorageError server-unreachable."""
+    try:
+        found = httpx.get(f"{api}/deployments/name/{deployment}", timeout=20).raise_for_status().json()
+        body = {"parameters": {"request": request.model_dump(mode="json")}, "state": {"type": "SCHEDULED"}}
+        made = httpx.post(f"{api}/deployments/{found['id']}/create_flow_run", json=body, timeout=20)
+        return dict(made.raise_for_status().json())
+    except httpx.HTTPError as error:
+        raise StorageError("server-unreachable", f"{api}: {error}") from error
+
+
+def _show(standing: Standing, as_json: bool) -> None:
+    if as_json:
+        print_json(standing.to_json())
+        return
+    rows = [[name, "up" if alive else "gone"] for name, alive in standing.processes.items()]
+    console.print(table("", ["process", ""], rows))
+    words = f"dashboard {standing.site.root}" if standing.answers else "the server does not answer; run cogumi up"
+    console.print(words, highlight=False)
+
+
+def _stack() -> Any:
+    try:
+        from deployments import stack
+    except ModuleNotFoundError as error:
+        raise InputError("from-wheel", str(error)) from None
+    return stack

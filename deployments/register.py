@@ -1,0 +1,34 @@
+"""python -m deployments.register: make pools, queues, blocks and automations on the server of this environment."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from prefect.client.orchestration import get_client
+
+from blocks import BLOCKS
+from deployments.automations import make_automations
+from deployments.pools import make_pools
+
+
+async def register(simulate: bool, notify: str) -> None:
+    """All of it; again it changes only what differs."""
+    for block in BLOCKS:
+        await block.aregister_type_and_schema()
+    async with get_client() as client:
+        await make_pools(client, simulate)
+        await make_automations(client, notify)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--notify", default="")
+    asked = parser.parse_args()
+    asyncio.run(register(asked.simulate, asked.notify))
+
+
+if __name__ == "__main__":
+    main()

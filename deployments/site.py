@@ -1,0 +1,104 @@
+"""Site: where a Prefect server with its workers lives on this machine, and the settings of all its processes.
+
+The settings are those that notes of measurements ask for: the first dashboard, which calls no outside host; its API's
+address, which it otherwise takes for port 4200; heartbeats, without which a killed run stays "Running".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+
+from cogumi.errors import InputError
+from cogumi.store.files import write_json
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+HEARTBEAT_S = 30  # Prefect's smallest
+_FILE = "site.json"
+_POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`home` holds databases, logs and process ids; `work` is the folder that runs are written under.
+
+    Without URLs the server keeps its state in SQLite and its events in memory, which is right for one machine.
+    `simulate` lets the GPU pools run on a CPU.
+    """
+
+    home: str
+    work: str
+    host: str = "127.0.0.1"
+    port: int = 4200
+    database_url: str = ""
+    redis_url: str = ""
+    simulate: bool = False
+
+    @property
+    def root(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def client_environment(self) -> dict[str, str]:
+        """What a process needs to talk to the server, and to run flows for it."""
+        return {
+            "PREFECT_HOME": str(Path(self.home) / "prefect"),
+            "PREFECT_API_URL": f"{self.root}/api",
+            "PREFECT_UI_URL": self.root,
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "COGUMI_HOME": self.work,
+            "PYTHONPATH": str(CHECKOUT),
+            **({"COGUMI_REDIS_URL": self.redis_url} if self.redis_url else {}),
+        }
+
+    def server_environment(self) -> dict[str, str]:
+        """What the server needs besides."""
+        settings = {
+            **self.client_environment(),
+            "PREFECT_UI_API_URL": f"{self.root}/api",
+            "PREFECT_SERVER_UI_API_URL": f"{self.root}/api",
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        }
+        if self.database_url:
+            settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = asynchronous(self.database_url)
+        if self.redis_url:
+            settings |= {
+                "PREFECT_REDIS_MESSAGING_URL": self.redis_url,
+                "PREFECT_MESSAGING_BROKER": "prefect_redis.messaging",
+                "PREFECT_MESSAGING_CACHE": "prefect_redis.messaging",
+                "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+                "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+            }
+        return settings
+
+    def save(self) -> None:
+        write_json(Path(self.home) / _FILE, asdict(self))
+
+
+def saved_site(home: Path) -> Site | None:
+    """The site whose home this is, or None where none was ever brought up."""
+    file = home / _FILE
+    return Site(**orjson.loads(file.read_bytes())) if file.is_file() else None
+
+
+def checked(site: Site) -> Site:
+    """The site with absolute paths. Raises InputError site-bad-url for a database or Redis URL that is none."""
+    if site.database_url and urlsplit(site.database_url).scheme not in _POSTGRES:
+        raise InputError("site-bad-url", f"--database-url: postgresql://..., not {_shown(site.database_url)}")
+    if site.redis_url and urlsplit(site.redis_url).scheme not in ("redis", "rediss"):
+        raise InputError("site-bad-url", f"--redis-url: redis://..., not {_shown(site.redis_url)}")
+    return replace(site, home=str(Path(site.home).resolve()), work=str(Path(site.work).resolve()))
+
+
+def asynchronous(url: str) -> str:
+    """A PostgreSQL URL for the driver that Prefect uses."""
+    return f"postgresql+asyncpg://{url.split('://', 1)[1]}"
+
+
+def _shown(url: str) -> str:
+    """A URL without what may be a password."""
+    return f"{urlsplit(url).scheme or '(no scheme)'}://..."

@@ -1,0 +1,146 @@
+"""Stack: a whole site by one call: server, work pools, queues, blocks, automations, deployments, workers.
+
+up(Site(home=".cogumi", work="."))     # again: what runs is kept, what is gone is started, what differs is changed
+down(Path(".cogumi"), grace_s=30)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess  # nosec B404 # Prefect's own command and nvidia-smi, fixed arguments
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cogumi.errors import RunError, StorageError
+from deployments.pools import POOLS
+from deployments.processes import Processes
+from deployments.site import CHECKOUT, Site, checked, saved_site
+
+_START_S = 180.0
+_SERVER = "server"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a site stands: each process with whether it lives, and whether the server answers."""
+
+    site: Site
+    processes: dict[str, bool]
+    answers: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {"dashboard": self.site.root, "api": f"{self.site.root}/api", "home": self.site.home,
+                "answers": self.answers, "processes": self.processes}  # fmt: skip
+
+
+def up(site: Site, notify: str = "", say: Say = lambda words: None) -> Standing:
+    """Bring a site up. Idempotent: a site that is up already keeps its address and its processes.
+
+    Raises InputError site-bad-url, block-unknown; RunError port-taken; StorageError server-unreachable.
+    """
+    site = checked(site)
+    home = Path(site.home)
+    processes = Processes(home)
+    held = saved_site(home)
+    if held is not None and processes.find(_SERVER) is not None:
+        site = held
+    elif not _port_is_free(site):
+        raise RunError("port-taken", f"{site.host}:{site.port}")
+    site.save()
+    prefect = str(Path(sys.executable).parent / "prefect")
+    command = [prefect, "server", "start", "--host", site.host, "--port", str(site.port)]
+    server = processes.start(_SERVER, command, site.server_environment(), home)
+    _wait_for_answer(site, lambda: server.alive, server.log)
+    say(f"server answers at {site.root}")
+    register = [sys.executable, "-m", "deployments.register"]
+    register += ["--simulate"] if site.simulate else []
+    register += ["--notify", notify] if notify else []
+    _run_here(site, register)
+    say("work pools, queues, blocks and automations are there")
+    _run_here(site, [prefect, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"])
+    say("deployments are there")
+    for name, pool, more in workers_of(site):
+        worker = [prefect, "worker", "start", "--pool", pool, "--type", "process", "--name", name]
+        worker += ["--limit", "1"] if pool != "cpu" else []
+        processes.start(name, worker, {**site.client_environment(), **more}, home)
+        say(f"worker {name} is there")
+    return status(home) or Standing(site, {}, False)
+
+
+def down(home: Path, grace_s: float) -> list[str]:
+    """End the workers, which let running flows finish within the grace, then the server. Returns who was killed."""
+    processes = Processes(home)
+    names = sorted((managed.name for managed in processes.all()), key=lambda name: name == _SERVER)
+    return [name for name in names if not processes.stop(name, grace_s)]
+
+
+def status(home: Path) -> Standing | None:
+    """How the site stands, or None where none was ever brought up here."""
+    site = saved_site(home)
+    if site is None:
+        return None
+    return Standing(site, {managed.name: managed.alive for managed in Processes(home).all()}, answers(site))
+
+
+def answers(site: Site) -> bool:
+    try:
+        return httpx.get(f"{site.root}/api/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def workers_of(site: Site) -> list[tuple[str, str, dict[str, str]]]:
+    """(name, pool, environment) of each worker: one for `cpu`, one a GPU, and with `simulate` one a GPU pool."""
+    found: list[tuple[str, str, dict[str, str]]] = [("worker-cpu", "cpu", {})]
+    cards = gpus()
+    for pool in POOLS[1:]:
+        mine = [number for number, card in enumerate(cards) if pool.gpu in card]
+        found += [(f"worker-{pool.name}-{number}", pool.name, {"CUDA_VISIBLE_DEVICES": str(number)}) for number in mine]
+        if site.simulate and not mine:
+            found.append((f"worker-{pool.name}-simulated", pool.name, {}))
+    return found
+
+
+def gpus() -> list[str]:
+    """The names of this machine's GPUs, in the driver's order; empty without a driver."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    done = subprocess.run([command, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)  # nosec B603
+    return done.stdout.splitlines() if done.returncode == 0 else []
+
+
+def _port_is_free(site: Site) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((site.host, site.port))
+        except OSError:
+            return False
+    return True
+
+
+def _wait_for_answer(site: Site, alive: Callable[[], bool], log: str) -> None:
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until and alive():
+        if answers(site):
+            return
+        time.sleep(0.3)
+    raise StorageError("server-unreachable", f"{site.root}; its log: {log}")
+
+
+def _run_here(site: Site, command: list[str]) -> None:
+    """A step that talks to the server, in a process of its own: Prefect reads its settings when it is imported."""
+    environment = {**os.environ, **site.client_environment()}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True)  # nosec B603
+    if done.returncode:
+        raise StorageError("server-unreachable", f"{' '.join(command[:4])}: {(done.stdout + done.stderr)[-1500:]}")

@@ -1,0 +1,49 @@
+"""What a request names on the server: credentials, recipe and artifact store blocks, resolved before a run starts."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from prefect.blocks.core import Block
+
+from blocks.artifact_store import ArtifactStore
+from blocks.provider import ProviderCredentials
+from blocks.recipe import RecipeBlock
+from cogumi.dataset.request import DatasetRequest
+from cogumi.errors import InputError
+from cogumi.store.versions import Versions
+from cogumi.teachers.keys import Credential
+
+BLOCK = "block:"
+Kind = TypeVar("Kind", bound=Block)
+
+
+async def with_recipe_block(request: DatasetRequest) -> DatasetRequest:
+    """The request with the preset and overrides of its recipe block, its own overrides last."""
+    if not request.recipe_block:
+        return request
+    block = await _loaded(RecipeBlock, request.recipe_block)
+    block.recipe()
+    return request.model_copy(
+        update={"recipe": block.preset, "overrides": [*block.overrides, *request.overrides], "recipe_block": ""}
+    )
+
+
+async def credentials(request: DatasetRequest) -> list[Credential]:
+    """The keys that the request names by block."""
+    return [(await _loaded(ProviderCredentials, name)).credential() for name in request.credentials]
+
+
+async def open_versions(request: DatasetRequest) -> Versions | None:
+    """The versions that the result joins, in a store named by block or by URL; None where there are none."""
+    if not request.dataset or not request.versions.startswith(BLOCK):
+        return request.open_versions()
+    return (await _loaded(ArtifactStore, request.versions.removeprefix(BLOCK))).versions(request.dataset)
+
+
+async def _loaded(kind: type[Kind], name: str) -> Kind:
+    """A block by its name. Raises InputError block-unknown."""
+    try:
+        return await kind.aload(name)
+    except ValueError as error:
+        raise InputError("block-unknown", f"{kind.get_block_type_slug()}/{name}: {str(error)[:200]}") from None

@@ -1,0 +1,167 @@
+"""What issue-makers call done: one command up, a run started in the browser, its worker killed, seen Crashed, resumed,
+completed with nothing bought twice. On SQLite, and on PostgreSQL with Redis.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from deployments.processes import family_of
+from tests.browser.driving import Person, person
+from tests.conftest import POSTGRES, miss
+from tests.torture.oracle import check_money
+
+pytestmark = pytest.mark.browser
+
+
+def cogumi(folder: Path, *arguments: str, code: int = 0) -> str:
+    command = [sys.executable, "-m", "cogumi.cli.main", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A Redis of the test's own."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    try:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    except FileNotFoundError:
+        miss("redis-server")
+        raise
+    yield f"redis://127.0.0.1:{port}/0"
+    child.terminate()
+    child.wait(10)
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """A PostgreSQL database of the test's own."""
+    admin = create_engine(make_url(POSTGRES).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    name = f"cogumi_site_{os.getpid()}"
+    try:
+        with admin.connect() as connection:
+            connection.execute(text(f"create database {name}"))
+    except Exception:  # noqa: BLE001 - no server, or no right to make a database
+        miss("PostgreSQL")
+    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder to bring a site up in, which is taken down whatever happens."""
+    yield tmp_path
+    if (tmp_path / ".cogumi" / "site.json").exists():
+        cogumi(tmp_path, "down", "--grace", "2")
+
+
+def brought_up(folder: Path, *options: str) -> str:
+    """Bring a site up; returns its address. The first page must stand within a minute."""
+    began = time.monotonic()
+    told = json.loads(cogumi(folder, "up", "--port", str(free_port()), "--json", *options))
+    assert time.monotonic() - began <= 60, "first page"
+    assert told["answers"] and all(told["processes"].values())
+    return str(told["dashboard"])
+
+
+def flow_run(root: str, name: str) -> dict[str, Any]:
+    found = httpx.post(f"{root}/api/flow_runs/filter", json={}, timeout=20).json()
+    runs = [run for run in found if run["name"] == name]
+    return dict(max(runs, key=lambda run: str(run["created"]))) if runs else {}
+
+
+def start_in_browser(user: Person, root: str, run: str) -> None:
+    """Fill the form of generate-dataset/demo and press Submit."""
+    deployment = httpx.get(f"{root}/api/deployments/name/generate-dataset/demo", timeout=20).json()["id"]
+    user.opens(f"{root}/deployments/deployment/{deployment}/run")
+    form = user.sees("Submit", "name of the run, whose folder lies under root", "Overrides")
+    assert "Work Queue\nurgent" in form
+    assert user.choices("Recipe") == ["demo", "small", "spec-54k", "spec-60k", "tiny"]
+    user.types("Run", "../elsewhere")
+    user.clicks("Submit")
+    user.sees("does not match", within_s=20)
+    user.types("Run", run)
+    user.clicks("Submit")
+
+
+def kill_in_the_middle(folder: Path, run: str, *, whole_family: bool) -> None:
+    """SIGKILL the worker, with its flow run where asked, once some replies have been paid."""
+    bill = folder / "runs" / run / "provider_bill.tsv"
+    until = time.monotonic() + 90
+    while not bill.exists() or len(bill.read_text().splitlines()) < 150:
+        assert time.monotonic() < until, "the run did not start"
+        time.sleep(0.05)
+    processes = json.loads((folder / ".cogumi" / "processes.json").read_text())
+    (worker,) = [process["pid"] for process in processes if process["name"] == "worker-cpu"]
+    doomed = family_of(worker) if whole_family else [worker]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in doomed:
+            os.kill(pid, number)
+
+
+def crash_and_resume(folder: Path, root: str, tmp_path: Path, run: str, *, whole_family: bool) -> None:
+    with person(tmp_path / "browser") as user:
+        start_in_browser(user, root, run)
+        kill_in_the_middle(folder, run, whole_family=whole_family)
+        assert '"worker-cpu": false' in cogumi(folder, "status", "--json").replace("  ", "")
+        first = flow_run(root, f"dataset-{run}")
+        user.opens(f"{root}/runs/flow-run/{first['id']}")
+        user.sees(f"dataset-{run}", "Crashed", within_s=180)
+        before = check_money(folder / "runs" / run)
+        cogumi(folder, "up")
+        goes_on = json.loads(cogumi(folder, "resume", run, "--json"))
+        user.opens(goes_on["url"])
+        user.sees("Completed", within_s=120)
+        assert goes_on["flow_run"] != first["id"]
+        after = check_money(folder / "runs" / run)
+        assert after.received > before.received > 100
+        user.opens(f"{root}/artifacts")
+        user.sees(f"{run}-funnel", f"{run}-retries", f"{run}-cost", f"{run}-report")
+        user.opens(f"{root}/blocks/catalog")
+        user.sees("cogumi provider credentials", "cogumi artifact store", "cogumi recipe")
+        user.opens(f"{root}/work-pools")
+        user.sees("cpu", "gpu-h100", "gpu-a100")
+    report = json.loads((folder / "runs" / run / "report.json").read_text())["stages"]["generate_dataset"]
+    assert report["rows"] == 800
+    cogumi(folder, "down", "--grace", "5")
+    assert '"answers": false' in cogumi(folder, "status", "--json")
+
+
+def test_on_sqlite_a_machine_that_dies_in_the_middle(folder: Path, tmp_path: Path) -> None:
+    """Worker and flow run die at once, so nobody is left to tell: the missing heartbeat does."""
+    root = brought_up(folder)
+    again = json.loads(cogumi(folder, "up", "--json"))
+    assert again["dashboard"] == root, "a second up changes nothing"
+    crash_and_resume(folder, root, tmp_path, "watched", whole_family=True)
+
+
+def test_on_postgresql_and_redis_a_worker_that_dies(
+    folder: Path, tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    root = brought_up(folder, "--database-url", database_url, "--redis-url", redis_url)
+    crash_and_resume(folder, root, tmp_path, "shared", whole_family=False)
