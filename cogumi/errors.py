@@ -111,6 +111,14 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "The Prefect server does not answer, or refused what was asked of it.",
         "Look at the log that the message names; cogumi status, cogumi down and cogumi up again.",
     ),
+    "store-refused": ErrorEntry(
+        "The artifact store refuses what was asked: no right to it, or no such bucket.",
+        "Check the bucket's name and the rights of the key or role; cogumi doctor --store URL tries it.",
+    ),
+    "store-unreachable": ErrorEntry(
+        "The artifact store does not answer, or fails again and again.",
+        "Check endpoint and network, then run the same command: nothing partial is ever visible.",
+    ),
     "database-damaged": ErrorEntry(
         "The ledger's database is damaged.", "Restore the last backup: cogumi ledger restore BACKUP --to RUN."
     ),

@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from moto.server import ThreadedMotoServer
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -46,6 +48,17 @@ def data() -> Path:
     if not os.environ.get("COGUMI_DATA") or not folder.is_dir():
         pytest.skip("COGUMI_DATA does not name a folder of real data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3 server (moto) in this process with the bucket cogumi-test; it checks no key."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    httpx.put(f"http://{host}:{port}/cogumi-test", timeout=20).raise_for_status()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture(scope="session")

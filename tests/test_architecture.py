@@ -15,7 +15,7 @@ from cogumi.errors import CATALOGUE
 from cogumi.teachers.wire_errors import WIRE
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("cogumi", "flows", "tasks", "blocks", "benchmarks")
+PACKAGES = ("cogumi", "flows", "tasks", "blocks", "deployments", "benchmarks")
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
 

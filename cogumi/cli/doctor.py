@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
+from uuid import uuid4
 
 import typer
 
@@ -20,6 +21,7 @@ from cogumi.dataset.estimate import estimate, needs_of
 from cogumi.errors import CogumiError, StorageError
 from cogumi.recipe import TeacherSection, load_recipe
 from cogumi.sandbox import sandbox_problem
+from cogumi.store.objects import ObjectStore, put_twice
 from cogumi.store.schema import open_engine, prepare
 from cogumi.teachers.preflight import preflight
 from cogumi.teachers.pricing import price_of, price_table
@@ -31,6 +33,7 @@ _LEAST_DISK = 2 << 30
 def doctor(
     recipe: str = typer.Option("", "--recipe", "-r", help="Also check this recipe's keys, endpoints and prices."),
     root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
+    store: str = typer.Option("", "--store", help="Also put the same key twice into this store, a folder or s3://..."),
     as_json: bool = JsonOption,
 ) -> None:
     """Run every check; exit code 1 if one fails."""
@@ -48,6 +51,8 @@ def doctor(
         ("prefect api", _prefect_api),
         ("price table", lambda: f"as of {price_table()['as_of']}"),
     ]
+    if store:
+        checks.append((f"store {store}", lambda: _store(store)))
     if recipe:
         loaded = load_recipe(recipe)
         checks += [(f"price of {name}", _price_check(section)) for name, section in loaded.teachers.items()]
@@ -165,3 +170,10 @@ def _price_check(section: TeacherSection) -> Check:
         return f"{section.model}: ${price.prompt / 1000:g} in, ${price.completion / 1000:g} out a million tokens"
 
     return check
+
+
+def _store(url: str) -> str:
+    """Publishing needs a store that keeps the first of two puts of one key; many S3 servers keep the second."""
+    if not put_twice(ObjectStore(url), f"doctor-{uuid4().hex}"):
+        raise StorageError("store-refused", f"{url}: a second put of the same key won; If-None-Match is not honoured")
+    return "keeps the first of two puts of the same key"

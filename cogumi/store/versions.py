@@ -19,13 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import orjson
 
 from cogumi.errors import InputError, RunError, StorageError
 from cogumi.recipe import content_hash
 from cogumi.store.artifacts import RECEIPT, verify
-from cogumi.store.files import create_exclusively, sha256_of, write_atomic
+from cogumi.store.files import sha256_of
+from cogumi.store.objects import ObjectStore
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MANIFEST = re.compile(r"v(\d{4,})\.json")
@@ -55,17 +55,11 @@ class Versions:
         if not _NAME.fullmatch(name):
             raise InputError("version-name-refused", repr(name))
         self.name = name
-        self._fs, inner = fsspec.core.url_to_fs(root, **(options or {}))
-        self._base = f"{inner.rstrip('/')}/{name}"
+        self._store = ObjectStore(f"{root.rstrip('/')}/{name}", options)
 
     def all(self) -> list[Version]:
         """Every version, oldest first."""
-        folder = f"{self._base}/manifests"
-        self._fs.invalidate_cache()
-        if not self._fs.exists(folder):
-            return []
-        names = sorted(str(path).rsplit("/", 1)[-1] for path in self._fs.ls(folder, detail=False))
-        return [self._read(name) for name in names if _MANIFEST.fullmatch(name)]
+        return [self._read(name) for name in self._store.names("manifests") if _MANIFEST.fullmatch(name)]
 
     def get(self, which: str = "latest") -> Version:
         """A version by number ("3", "v0003") or "latest". Raises RunError version-not-found."""
@@ -90,21 +84,21 @@ class Versions:
         if held is not None:
             return held
         for name in files:
-            self._put(f"data/{data}/{name}", (artifact / name).read_bytes())
+            self._store.put_file(f"data/{data}/{name}", artifact / name)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return self._claim({"run": run, "data": data, "created": now, "files": files}, receipt["metrics"])
 
     def fetch(self, which: str, into: Path) -> Path:
         """Copy a version's files into a folder and check them. Raises StorageError artifact-damaged."""
         version = self.get(which)
-        for name in version.files:
-            write_atomic(into / name, self.read(version, name))
+        for name, entry in version.files.items():
+            self._store.get_file(f"data/{version.data}/{name}", into / name, entry["sha256"])
         verify(into)
         return into
 
     def read(self, version: Version, name: str) -> bytes:
         """One file of a version, checked against its manifest. Raises StorageError artifact-damaged."""
-        content = bytes(self._fs.cat_file(f"{self._base}/data/{version.data}/{name}"))
+        content = self._store.get(f"data/{version.data}/{name}")
         if hashlib.sha256(content).hexdigest() != version.files[name]["sha256"]:
             raise StorageError("artifact-damaged", f"{self.name} {version.label}: {name}")
         return content
@@ -116,34 +110,11 @@ class Versions:
         for _ in range(_MOST_RACES):
             version = Version(number=number, metrics=metrics, **manifest)
             body = orjson.dumps({**manifest, "number": number, "metrics": metrics}, option=orjson.OPT_INDENT_2)
-            if self._create(f"manifests/{version.label}.json", body):
+            if self._store.create(f"manifests/{version.label}.json", body):
                 return version
             number += 1
         raise StorageError("disk-error", f"{self.name}: {_MOST_RACES} others published first")
 
-    def _put(self, path: str, content: bytes) -> None:
-        place = f"{self._base}/{path}"
-        self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
-        try:
-            self._fs.pipe_file(place, content)
-        except OSError as error:
-            raise StorageError("disk-error", f"{place}: {error}") from error
-
-    def _create(self, path: str, content: bytes) -> bool:
-        """Create an object; False where it is there already. S3 does it by If-None-Match, a folder by a link."""
-        place = f"{self._base}/{path}"
-        self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
-        try:
-            if "file" in self._fs.protocol:
-                create_exclusively(Path(place), content)
-            else:
-                self._fs.pipe_file(place, content, mode="create")
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise StorageError("disk-error", f"{place}: {error}") from error
-        return True
-
     def _read(self, name: str) -> Version:
-        raw = orjson.loads(self._fs.cat_file(f"{self._base}/manifests/{name}"))
+        raw = orjson.loads(self._store.get(f"manifests/{name}"))
         return Version(**raw)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,23 +15,14 @@ from cogumi.store.files import create_exclusively, write_jsonl
 from cogumi.store.versions import Versions
 
 
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A bucket on a moto server in this process, and the environment that s3fs reads."""
-    server_module = pytest.importorskip("moto.server", reason="moto is in the dev extra")
-    import boto3
-
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        url = f"http://{host}:{port}"
-        for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "us-east-1"),
-                            ("AWS_ENDPOINT_URL", url)):  # fmt: skip
-            patch.setenv(name, value)
-        boto3.client("s3", endpoint_url=url).create_bucket(Bucket="cogumi-test")
-        yield "s3://cogumi-test"
-    server.stop()
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket, and the environment that s3fs reads."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+    for name, value in zip(names, ("x", "x", "us-east-1"), strict=True):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    return "s3://cogumi-test"
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -100,7 +90,7 @@ def test_of_many_at_once_each_gets_a_number_of_its_own(root: str, tmp_path: Path
 def test_damage_is_found_on_reading(root: str, tmp_path: Path) -> None:
     versions = Versions(root, "weekly")
     version = versions.publish(artifact(tmp_path / "a", "one"), "run-1")
-    versions._fs.pipe_file(f"{versions._base}/data/{version.data}/training_1_complete.jsonl", b"{}")
+    versions._store.put(f"data/{version.data}/training_1_complete.jsonl", b"{}")
     with pytest.raises(StorageError, match="artifact-damaged"):
         versions.fetch("latest", tmp_path / "fetched")
 
