@@ -178,6 +178,10 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "The run was started by a cogumi that did not keep its request.", "Run the command that the message shows."
     ),
     "port-taken": ErrorEntry("Something else listens at that address.", "Stop it, or choose another --port."),
+    "site-is-up": ErrorEntry(
+        "The server is up with another address or other databases.",
+        "Run cogumi down first, then cogumi up with the changes.",
+    ),
     "site-missing": ErrorEntry("No server was brought up from this folder.", "Run cogumi up, or name its --home."),
     "run-not-found": ErrorEntry("There is no such run.", "Name a folder under runs/, or start one with cogumi run."),
     "run-interrupted": ErrorEntry(

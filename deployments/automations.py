@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ActionTypes, ChangeFlowRunState, SendNotification
+from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
@@ -21,18 +21,15 @@ _ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Canc
 _WAITING = {f"prefect.flow-run.{state}" for state in ("Paused", "Suspended", "AwaitingRetry", "Scheduled")}
 _FLOW_RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 CRASHED = "cogumi: mark killed runs as crashed"
-_TOLD = {
-    "finished": {"prefect.flow-run.Completed"},
-    "failed": {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-    "budget reached": {"cogumi.budget.reached"},
-}
+TOLD = "cogumi: tell of runs that end and budgets reached"
+_TOLD = {"prefect.flow-run.Completed", "prefect.flow-run.Failed", "prefect.flow-run.Crashed", "cogumi.budget.reached"}
 
 
 async def make_automations(client: PrefectClient, notify: str = "") -> None:
     """The automations of a site. `notify` names a notification block, such as "slack-webhook/team"."""
     wanted = [crash_when_silent()]
     if notify:
-        wanted += await _notifications(client, notify)
+        wanted.append(await _notification(client, notify))
     for automation in wanted:
         for old in await client.read_automations_by_name(automation.name):
             await client.delete_automation(old.id)
@@ -62,19 +59,21 @@ def crash_when_silent() -> AutomationCore:
     )
 
 
-async def _notifications(client: PrefectClient, block: str) -> list[AutomationCore]:
+async def _notification(client: PrefectClient, block: str) -> AutomationCore:
+    """One automation for all that is told: on SQLite each more of them writes at every event, and they lock each other
+    out.
+    """
     kind, _, name = block.partition("/")
     try:
         found = await client.read_block_document_by_name(name, kind)
     except ObjectNotFound:
         raise InputError("block-unknown", block) from None
-    subject = "cogumi: {{ flow_run.name }} {{ flow_run.state.name }}"
-    body = "{{ flow_run.name }}: {{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
-    told = []
-    for what, events in _TOLD.items():
-        action: ActionTypes = SendNotification(block_document_id=found.id, subject=subject, body=body)
-        trigger = EventTrigger(
-            expect=events, match=_FLOW_RUNS, posture=Posture.Reactive, threshold=1, within=timedelta(0)
-        )
-        told.append(AutomationCore(name=f"cogumi: tell when {what}", trigger=trigger, actions=[action]))
-    return told
+    subject = "cogumi: {{ flow_run.name }} {{ event.event }}"
+    body = "{{ flow_run.name }}: {{ flow_run.state.name }} {{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
+    return AutomationCore(
+        name=TOLD,
+        trigger=EventTrigger(
+            expect=_TOLD, match=_FLOW_RUNS, posture=Posture.Reactive, threshold=1, within=timedelta(0)
+        ),
+        actions=[SendNotification(block_document_id=found.id, subject=subject, body=body)],
+    )

@@ -1,6 +1,6 @@
 """Stack: a whole site by one call: server, work pools, queues, blocks, automations, deployments, workers.
 
-up(Site(home=".cogumi", work="."))     # again: what runs is kept, what is gone is started, what differs is changed
+up(Path(".cogumi"), {"port": 4311})   # again: what runs is kept, what is gone is started, what differs is changed
 down(Path(".cogumi"), grace_s=30)
 """
 
@@ -13,7 +13,7 @@ import subprocess  # nosec B404 # Prefect's own command and nvidia-smi, fixed ar
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,18 @@ class Standing:
                 "answers": self.answers, "processes": self.processes}  # fmt: skip
 
 
-def up(site: Site, notify: str = "", say: Say = lambda words: None) -> Standing:
-    """Bring a site up. Idempotent: a site that is up already keeps its address and its processes.
+def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda words: None) -> Standing:
+    """Bring a site up. Idempotent: what is not among the `changes` stays as it was when the site was last up.
 
-    Raises InputError site-bad-url, block-unknown; RunError port-taken; StorageError server-unreachable.
+    Raises InputError site-bad-url, block-unknown; RunError port-taken, site-is-up; StorageError server-unreachable.
     """
-    site = checked(site)
+    held = saved_site(home)
+    site = checked(replace(held or Site(str(home), str(Path.cwd())), **changes))
     home = Path(site.home)
     processes = Processes(home)
-    held = saved_site(home)
-    if held is not None and processes.find(_SERVER) is not None:
-        site = held
+    if processes.find(_SERVER) is not None:
+        if held is not None and replace(held, simulate=site.simulate) != site:
+            raise RunError("site-is-up", held.root)
     elif not _port_is_free(site):
         raise RunError("port-taken", f"{site.host}:{site.port}")
     site.save()

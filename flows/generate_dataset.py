@@ -31,7 +31,7 @@ from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.keys import keys_given
 from tasks.approval import approval
-from tasks.dashboard import progress_artifact, show_results
+from tasks.dashboard import progress_artifact, show_results, told_when_the_budget_is_reached
 from tasks.dataset_tasks import (
     CURRENT,
     Bench,
@@ -75,7 +75,8 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
             plan = await open_plan(run, given, versions)
             CURRENT.set(Bench(run, plan, given))
             started = time.monotonic()
-            answers = await run_plan(plan, store)
+            with told_when_the_budget_is_reached():
+                answers = await run_plan(plan, store)
             figures = await publish_dataset(started, answers)
         if versions is not None:
             await publish_dataset_version(versions, str(folder.path), folder.name, figures)

@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from prefect import runtime
 from prefect.artifacts import (
     acreate_link_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
+from prefect.events import emit_event
 
 from cogumi.dataset.context import DatasetRun
+from cogumi.errors import BudgetError
 from cogumi.report.html import funnel
 
 _EVERY_S = 5.0
@@ -66,6 +69,18 @@ async def show_results(run: str, report: dict[str, Any], page: Path) -> None:
         key=artifact_key(run, "report"),
         description=f"The report of {run}, one file",
     )
+
+
+@contextmanager
+def told_when_the_budget_is_reached() -> Iterator[None]:
+    """Emit cogumi.budget.reached for this flow run where the block ends at the hard stop."""
+    try:
+        yield
+    except BudgetError as error:
+        name = str(runtime.flow_run.name or "")
+        resource = {"prefect.resource.id": f"prefect.flow-run.{runtime.flow_run.id}", "prefect.resource.name": name}
+        emit_event(event="cogumi.budget.reached", resource=resource, payload={"message": error.detail})
+        raise
 
 
 async def _keep_current(run: DatasetRun, artifact: Any) -> None:

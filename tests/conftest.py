@@ -16,6 +16,7 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from cogumi.store.ledger import Ledger
@@ -48,6 +49,22 @@ def data() -> Path:
     if not os.environ.get("COGUMI_DATA") or not folder.is_dir():
         pytest.skip("COGUMI_DATA does not name a folder of real data")
     return folder
+
+
+@pytest.fixture(scope="module")
+def database_url() -> Iterator[str]:
+    """A PostgreSQL database of the tests' own, gone after them."""
+    admin = create_engine(make_url(POSTGRES).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    name = f"cogumi_{uuid.uuid4().hex[:12]}"
+    try:
+        with admin.connect() as connection:
+            connection.execute(text(f"create database {name}"))
+    except DBAPIError:
+        miss("PostgreSQL with the right to make a database")
+    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+    admin.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -23,23 +23,27 @@ RESUMED_BY = "generate-dataset/on-demand"
 
 def up(
     home: Path = HomeOption,
-    port: int = typer.Option(4200, "--port", min=1, max=65535, help="Port of dashboard and API."),
-    host: str = typer.Option("127.0.0.1", "--host", help="Address to listen at."),
-    database_url: str = typer.Option("", "--database-url", help="postgresql://... in place of SQLite."),
-    redis_url: str = typer.Option("", "--redis-url", help="redis://... for events, leases and locks."),
-    simulate: bool = typer.Option(False, "--simulate", help="The GPU pools accept runs on a CPU, which say so."),
+    port: int | None = typer.Option(None, "--port", min=1, max=65535, help="Port of dashboard and API (4200)."),
+    host: str | None = typer.Option(None, "--host", help="Address to listen at (127.0.0.1)."),
+    database_url: str | None = typer.Option(None, "--database-url", help="postgresql://... in place of SQLite."),
+    redis_url: str | None = typer.Option(None, "--redis-url", help="redis://... for events, leases and locks."),
+    simulate: bool | None = typer.Option(
+        None, "--simulate/--no-simulate", help="The GPU pools accept runs on a CPU, which say so."
+    ),
     notify: str = typer.Option("", "--notify", help="Notification block to tell, such as slack-webhook/team."),
     as_json: bool = JsonOption,
 ) -> None:
-    """Start server and workers, and make pools, queues, blocks, automations and deployments. Again: mend and go on."""
-    stack = _stack()
-    site = stack.Site(str(home), str(Path.cwd()), host, port, database_url, redis_url, simulate)
+    """Start server and workers, and make pools, queues, blocks, automations and deployments. Again: mend what is gone;
+    what is not given stays as it was.
+    """
+    given = {"port": port, "host": host, "database_url": database_url, "redis_url": redis_url, "simulate": simulate}
+    changes = {name: value for name, value in given.items() if value is not None}
 
     def say(words: str) -> None:
         if not as_json:
             console.print(f"  {words}", highlight=False)
 
-    _show(stack.up(site, notify, say), as_json)
+    _show(_stack().up(home, changes, notify, say), as_json)
 
 
 def down(

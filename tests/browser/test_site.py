@@ -17,12 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 
 from deployments.processes import family_of
 from tests.browser.driving import Person, person
-from tests.conftest import POSTGRES, miss
+from tests.conftest import miss
 from tests.torture.oracle import check_money
 
 pytestmark = pytest.mark.browser
@@ -54,22 +52,6 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
     yield f"redis://127.0.0.1:{port}/0"
     child.terminate()
     child.wait(10)
-
-
-@pytest.fixture
-def database_url() -> Iterator[str]:
-    """A PostgreSQL database of the test's own."""
-    admin = create_engine(make_url(POSTGRES).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    name = f"cogumi_site_{os.getpid()}"
-    try:
-        with admin.connect() as connection:
-            connection.execute(text(f"create database {name}"))
-    except Exception:  # noqa: BLE001 - no server, or no right to make a database
-        miss("PostgreSQL")
-    yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
-    admin.dispose()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from cogumi.errors import InputError, RunError
 from deployments.pools import POOLS, job_template
+from deployments.processes import Processes
 from deployments.site import Site, asynchronous, checked, saved_site
 from deployments.stack import status, up, workers_of
 
@@ -50,7 +52,7 @@ def test_a_port_that_is_taken_is_said_before_anything_is_started(tmp_path: Path)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(RunError, match="port-taken"):
-            up(Site(str(tmp_path / "home"), str(tmp_path), port=taken.getsockname()[1]))
+            up(tmp_path / "home", {"port": taken.getsockname()[1]})
     assert status(tmp_path / "home") is None, "nothing was written"
 
 
@@ -60,6 +62,22 @@ def test_a_site_is_remembered(tmp_path: Path) -> None:
     assert saved_site(tmp_path) == site
     standing = status(tmp_path)
     assert standing is not None and not standing.answers and standing.processes == {}
+
+
+def test_what_is_not_given_again_stays_and_a_server_that_is_up_does_not_move(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        checked(Site(str(tmp_path), ".", port=taken.getsockname()[1])).save()
+        with pytest.raises(RunError, match=rf"port-taken.*{taken.getsockname()[1]}"):
+            up(tmp_path, {})
+    processes = Processes(tmp_path)
+    processes.start("server", [sys.executable, "-c", "import time; time.sleep(60)"], {}, tmp_path)
+    try:
+        with pytest.raises(RunError, match="site-is-up"):
+            up(tmp_path, {"port": 4999})
+    finally:
+        processes.stop("server", 5)
 
 
 def test_only_a_simulated_pool_lets_gpu_work_run_on_a_cpu() -> None:
