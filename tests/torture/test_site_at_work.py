@@ -21,7 +21,7 @@ import pytest
 from cogumi.store.versions import Versions
 from tests.torture.oracle import check_money
 
-pytestmark = pytest.mark.flows
+pytestmark = pytest.mark.torture
 SMALL = "dataset.cells={math: {easy: 4}}"
 
 
