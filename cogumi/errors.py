@@ -187,6 +187,17 @@ CATALOGUE: dict[str, ErrorEntry] = {
     "run-interrupted": ErrorEntry(
         "The run was interrupted.", "Run the same command: it resumes, and says what it reuses."
     ),
+    "no-gpu": ErrorEntry(
+        "This phase needs a GPU, and torch sees none here.",
+        "Run it on a GPU worker; or try it out on a site brought up with --simulate.",
+    ),
+    "gpu-of-another-kind": ErrorEntry(
+        "The worker's card is not of its pool's kind.", "Start the worker for the pool that fits its card."
+    ),
+    "gpu-too-small": ErrorEntry(
+        "The card has not enough free memory for this phase.",
+        "End what else runs on it (one process a GPU), or use a larger card.",
+    ),
     "sandbox-missing": ErrorEntry(
         "bubblewrap is not usable here, so generated code cannot run.",
         "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces.",

@@ -20,7 +20,6 @@ import pytest
 
 from deployments.processes import family_of
 from tests.browser.driving import Person, person
-from tests.conftest import miss
 from tests.torture.oracle import check_money
 
 pytestmark = pytest.mark.browser
@@ -37,21 +36,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A Redis of the test's own."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    try:
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    except FileNotFoundError:
-        miss("redis-server")
-        raise
-    yield f"redis://127.0.0.1:{port}/0"
-    child.terminate()
-    child.wait(10)
 
 
 @pytest.fixture
