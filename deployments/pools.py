@@ -1,4 +1,4 @@
-"""Work pools, their queues, and limits: made where they are missing, changed where they differ.
+"""Work pools and their queues: made where they are missing, changed where they differ.
 
 cpu         data and orchestration, several runs at once
 gpu-h100    one run at a time a worker, one worker a GPU

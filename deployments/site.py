@@ -52,7 +52,6 @@ class Site:
             "DO_NOT_TRACK": "1",
             "COGUMI_HOME": self.work,
             "PYTHONPATH": str(CHECKOUT),
-            **({"COGUMI_REDIS_URL": self.redis_url} if self.redis_url else {}),
         }
 
     def server_environment(self) -> dict[str, str]:
@@ -76,7 +75,10 @@ class Site:
         return settings
 
     def save(self) -> None:
+        """Keep it in the home folder, for its owner alone: a URL may hold a password."""
+        Path(self.home).mkdir(parents=True, exist_ok=True, mode=0o700)
         write_json(Path(self.home) / _FILE, asdict(self))
+        (Path(self.home) / _FILE).chmod(0o600)
 
 
 def saved_site(home: Path) -> Site | None:

@@ -20,19 +20,10 @@ from cogumi.recipe import load_recipe
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
 from deployments.local_server import local_server
+from tests.browser.driving import FLAGS
 from tests.conftest import miss
 
 pytestmark = pytest.mark.browser
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--hide-scrollbars",
-]
 
 
 @pytest.fixture(scope="session")

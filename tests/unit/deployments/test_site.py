@@ -60,6 +60,7 @@ def test_a_site_is_remembered(tmp_path: Path) -> None:
     site = checked(Site(str(tmp_path), ".", port=4556, simulate=True))
     site.save()
     assert saved_site(tmp_path) == site
+    assert (tmp_path / "site.json").stat().st_mode & 0o077 == 0, "a database URL may hold a password"
     standing = status(tmp_path)
     assert standing is not None and not standing.answers and standing.processes == {}
 
