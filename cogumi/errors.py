@@ -52,6 +52,23 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "Decisions are accept, edit or reject; an edit holds a new question or answer; ids are those of the version.",
     ),
     "stage-unknown": ErrorEntry("There is no stage of this name.", "Use one of the stages the message lists."),
+    "stage-not-in-recipe": ErrorEntry(
+        "The recipe has no section for this stage.", "Add the section the message names, or use a preset that has it."
+    ),
+    "torch-missing": ErrorEntry(
+        "This stage needs PyTorch and transformers, which are not installed.", "pip install 'cogumi[train]'."
+    ),
+    "corpus-unreadable": ErrorEntry(
+        "There is no text to train a base model on, or none that is held out.",
+        "Check the dataset (train.jsonl, validation.jsonl: dataset.split) and base.texts.",
+    ),
+    "corpus-too-small": ErrorEntry(
+        "The corpus does not hold one training window.", "Lower base.seq_length, or make a larger dataset."
+    ),
+    "form-refused": ErrorEntry(
+        "The deployment's form refuses what the run was started with, such as a recipe that is a file on this machine.",
+        "Go on with it in this process: cogumi resume RUN --here.",
+    ),
     "block-unknown": ErrorEntry(
         "The server has no such block.", "Make it in the dashboard under Blocks, or name one that is there."
     ),
@@ -197,6 +214,24 @@ CATALOGUE: dict[str, ErrorEntry] = {
     "gpu-too-small": ErrorEntry(
         "The card has not enough free memory for this phase.",
         "End what else runs on it (one process a GPU), or use a larger card.",
+    ),
+    "loss-not-finite": ErrorEntry(
+        "The training loss is not a number any more.", "Lower the learning rate; the last checkpoint is kept."
+    ),
+    "run-stopped": ErrorEntry(
+        "The run was asked to stop and has saved its state.", "Run the same command: it goes on where it was."
+    ),
+    "run-without-dataset": ErrorEntry(
+        "The run's folder holds no finished dataset.",
+        "Finish it with cogumi run dataset, or name a published dataset with --dataset NAME@VERSION.",
+    ),
+    "phase-failed": ErrorEntry(
+        "A phase of the pipeline failed or was cancelled on its work pool.",
+        "Open its flow run, mend what its message says, and run the pipeline again: finished phases are reused.",
+    ),
+    "phase-crashed": ErrorEntry(
+        "The process of a phase went away on its work pool.",
+        "Run the pipeline again: the phase goes on from its last checkpoint.",
     ),
     "sandbox-missing": ErrorEntry(
         "bubblewrap is not usable here, so generated code cannot run.",

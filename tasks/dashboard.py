@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect import runtime
 from prefect.artifacts import (
+    acreate_image_artifact,
     acreate_link_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
@@ -23,6 +24,7 @@ from prefect.events import emit_event
 from cogumi.dataset.context import DatasetRun
 from cogumi.errors import BudgetError
 from cogumi.report.html import funnel
+from cogumi.report.plots import domain_bars, image_url
 
 _EVERY_S = 5.0
 
@@ -62,6 +64,10 @@ async def show_results(run: str, report: dict[str, Any], page: Path) -> None:
     )
     await acreate_table_artifact(
         report["cost"], key=artifact_key(run, "cost"), description="Cost by stage and model, known and at risk (USD)"
+    )
+    bars = f"Rows of {run} by domain, easy and hard"
+    await acreate_image_artifact(
+        image_url(domain_bars(stage["cells"])), key=artifact_key(run, "domains"), description=bars
     )
     await acreate_link_artifact(
         page.as_uri(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
@@ -78,9 +78,15 @@ async def answer_questions(order: str, key: str, questions: Pointer) -> Pointer:
 async def publish_dataset_version(versions: Versions, folder: str, run: str, figures: dict[str, Any]) -> dict[str, Any]:
     """Publish the run's dataset as the next version, and tell whoever waits for new ones."""
     told = await asyncio.to_thread(publish_version, versions, Path(folder), run)
+    resource = {
+        "prefect.resource.id": f"cogumi.dataset.{versions.name}",
+        "prefect.resource.name": versions.name,
+        # A trigger that trains on new datasets leaves those of a pipeline to it.
+        "cogumi.taken-further-by": "a pipeline" if runtime.flow_run.parent_flow_run_id else "nobody",
+    }
     emit_event(
         event="cogumi.dataset.ready",
-        resource={"prefect.resource.id": f"cogumi.dataset.{versions.name}", "prefect.resource.name": versions.name},
+        resource=resource,
         payload={"version": told["version"], "run": run, "rows": figures["rows"]},
     )
     return told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect.blocks.core import Block
 
@@ -41,9 +41,25 @@ async def open_versions(request: DatasetRequest) -> Versions | None:
     return (await _loaded(ArtifactStore, request.versions.removeprefix(BLOCK))).versions(request.dataset)
 
 
+def open_store(store: str, name: str) -> Versions:
+    """The versions of a dataset or model in a store named by block or by URL, for flows that are not async."""
+    if not store.startswith(BLOCK):
+        return Versions(store, name)
+    block = store.removeprefix(BLOCK)
+    try:
+        loaded: Any = ArtifactStore.load(block, _sync=True)  # type: ignore[call-arg]
+    except ValueError as error:
+        raise _unknown(ArtifactStore, block, error) from None
+    return cast(ArtifactStore, loaded).versions(name)
+
+
 async def _loaded(kind: type[Kind], name: str) -> Kind:
     """A block by its name. Raises InputError block-unknown."""
     try:
         return await kind.aload(name)
     except ValueError as error:
-        raise InputError("block-unknown", f"{kind.get_block_type_slug()}/{name}: {str(error)[:200]}") from None
+        raise _unknown(kind, name, error) from None
+
+
+def _unknown(kind: type[Block], name: str, error: ValueError) -> InputError:
+    return InputError("block-unknown", f"{kind.get_block_type_slug()}/{name}: {str(error)[:200]}")

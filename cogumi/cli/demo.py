@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
 from cogumi.cli.output import JsonOption, console
-from cogumi.cli.run_stage import STAGES, request_for, run_dataset, show_figures
+from cogumi.cli.run_stage import STAGES, request_for, run_stages
 from cogumi.errors import InputError
 
 
@@ -18,11 +19,13 @@ def demo(
     no_prefect: bool = typer.Option(False, "--no-prefect", help="In this process, without Prefect."),
     as_json: bool = JsonOption,
 ) -> None:
-    """Make 800 judged, answered rows through a loopback provider with 2% faults, and a report."""
+    """Make 800 judged, answered rows through a loopback provider with 2% faults, a report, and a base model of them."""
     if only and only not in STAGES:
         raise InputError("stage-unknown", f"{only!r}; there are {', '.join(STAGES)}")
     request = request_for("demo", name, [], [], root)
     if not as_json:
         console.print("demo: 800 rows, 8 domains, 40% easy and 60% hard, 2% faults on the wire", highlight=False)
-    figures = run_dataset(request, prefect=not no_prefect, quiet=as_json)
-    show_figures(request, figures, as_json)
+    base = only != "dataset" and find_spec("torch") is not None and find_spec("transformers") is not None
+    run_stages(request, base=base, prefect=not no_prefect, as_json=as_json)
+    if only != "dataset" and not base and not as_json:
+        console.print("no base model: torch is not installed (pip install 'cogumi[train]')", highlight=False)

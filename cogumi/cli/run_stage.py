@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.run_base import prefect_settings, run_base, show_base
 from cogumi.cli.watch import watching
 from cogumi.dataset.estimate import estimate
 from cogumi.dataset.given import write_quarantine
@@ -27,8 +27,10 @@ from cogumi.report.html import verdict
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 from cogumi.store.versions import Versions
+from cogumi.system.request import PipelineRequest
+from cogumi.training.request import BaseRequest
 
-STAGES = ("dataset",)
+STAGES = ("dataset", "base")
 
 
 def run(
@@ -55,14 +57,38 @@ def run(
     """Run a stage. The same command again resumes it and buys only what is missing."""
     if stage not in (*STAGES, "all"):
         raise InputError("stage-unknown", f"{stage!r}; there are {', '.join(STAGES)} and all")
+    if stage == "base":
+        asked = BaseRequest(
+            recipe=recipe, overrides=overrides, run=name, dataset=dataset, store=versions, root=str(root), period=period
+        ).named()
+        made = run_base(asked, prefect=not no_prefect, quiet=as_json)
+        if as_json:
+            print_json({"run": asked.run, "folder": str(run_path(root, asked.run)), "stages": {"pretrain_base": made}})
+        else:
+            show_base(asked, made)
+        return
     request = request_for(
         recipe, name, overrides, questions, root, rehearse=rehearse, dataset=dataset, period=period, versions=versions
     )
     if dry_run:
         show_estimate(request, as_json)
         return
-    figures = run_dataset(request, prefect=not no_prefect, quiet=as_json)
-    show_figures(request, figures, as_json)
+    run_stages(request, base=stage == "all", prefect=not no_prefect, as_json=as_json)
+
+
+def run_stages(request: DatasetRequest, base: bool, prefect: bool, as_json: bool) -> None:
+    """The dataset, then (where asked for, and where the recipe has one) the base model; prints what each made."""
+    figures = run_dataset(request, prefect, quiet=as_json)
+    stages = {"generate_dataset": figures}
+    if not as_json:
+        show_figures(request, figures)
+    if base and request.load().base is not None:
+        asked = PipelineRequest(dataset=request).base("")
+        stages["pretrain_base"] = run_base(asked, prefect, quiet=as_json)
+        if not as_json:
+            show_base(asked, stages["pretrain_base"])
+    if as_json:
+        print_json({"run": request.run, "folder": str(run_path(Path(request.root), request.run)), "stages": stages})
 
 
 def request_for(
@@ -139,11 +165,8 @@ def show_estimate(request: DatasetRequest, as_json: bool) -> None:
         console.print(f"hard stop at ${expected['max_usd']:,.2f} (budget.max_usd)", highlight=False)
 
 
-def show_figures(request: DatasetRequest, figures: dict[str, Any], as_json: bool) -> None:
+def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
     folder = run_path(Path(request.root), request.run)
-    if as_json:
-        print_json({"run": request.run, "folder": str(folder), "stages": {"generate_dataset": figures}})
-        return
     console.print(f"[bold green]done[/] {verdict(figures)} in {figures['seconds']:.1f} s", highlight=False)
     if figures["rehearsal"]:
         console.print(
@@ -158,7 +181,7 @@ def show_figures(request: DatasetRequest, figures: dict[str, Any], as_json: bool
 
 
 async def _with_prefect(request: DatasetRequest) -> dict[str, Any]:
-    _prefect_settings()
+    prefect_settings()
     try:
         from flows.generate_dataset import generate_dataset
     except ModuleNotFoundError as error:
@@ -193,17 +216,3 @@ def _given(request: DatasetRequest) -> Counter[Difficulty] | None:
     """Existing questions by difficulty, or None where the run makes its own."""
     given = request.read_questions(request.load())
     return Counter(q.cell.difficulty for q in given.questions) if given else None
-
-
-def _prefect_settings() -> None:
-    """Quiet, patient and private, unless the user has said otherwise; read by Prefect when it is imported."""
-    settings = {
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # the dashboard gets everything
-        "DO_NOT_TRACK": "1",
-    }
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)

@@ -9,16 +9,19 @@ import httpx
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.cli.run_stage import run_dataset, show_figures
+from cogumi.cli.run_base import run_base, show_base
+from cogumi.cli.run_stage import run_stages
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import InputError, RunError, StorageError
 from cogumi.store.run_folder import run_path
+from cogumi.system.request import PipelineRequest
+from cogumi.training.request import BaseRequest
 
 if TYPE_CHECKING:
     from deployments.stack import Standing
 
 HomeOption = typer.Option(Path(".cogumi"), "--home", help="Folder of the server's database, logs and process ids.")
-RESUMED_BY = "generate-dataset/on-demand"
+Request = DatasetRequest | BaseRequest | PipelineRequest
 
 
 def up(
@@ -74,13 +77,13 @@ def resume(
     as_json: bool = JsonOption,
 ) -> None:
     """Go on with a run that was stopped, crashed or failed; nothing is bought twice."""
-    request = DatasetRequest.kept(run_path(root, name))
+    deployment, request = _kept(run_path(root, name))
     stack = _stack()
     standing = None if here else stack.status(home)
     if standing is None or not standing.answers:
-        show_figures(request, run_dataset(request, prefect=True, quiet=as_json), as_json)
+        _go_on_here(request, as_json)
         return
-    run = trigger(f"{standing.site.root}/api", RESUMED_BY, request)
+    run = trigger(f"{standing.site.root}/api", deployment, request)
     url = f"{standing.site.root}/runs/flow-run/{run['id']}"
     if as_json:
         print_json({"flow_run": run["id"], "url": url})
@@ -88,15 +91,35 @@ def resume(
         console.print(f"{name} goes on as flow run {run['name']}: {url}", highlight=False, soft_wrap=True)
 
 
-def trigger(api: str, deployment: str, request: DatasetRequest) -> dict[str, Any]:
-    """Start a deployment with a request. Raises StorageError server-unreachable."""
+def trigger(api: str, deployment: str, request: Request) -> dict[str, Any]:
+    """Start a deployment with a request. Raises InputError form-refused, StorageError server-unreachable."""
     try:
         found = httpx.get(f"{api}/deployments/name/{deployment}", timeout=20).raise_for_status().json()
         body = {"parameters": {"request": request.model_dump(mode="json")}, "state": {"type": "SCHEDULED"}}
         made = httpx.post(f"{api}/deployments/{found['id']}/create_flow_run", json=body, timeout=20)
+        if made.status_code in (409, 422):
+            raise InputError("form-refused", f"{deployment}: {made.text[:300]}")
         return dict(made.raise_for_status().json())
     except httpx.HTTPError as error:
         raise StorageError("server-unreachable", f"{api}: {error}") from error
+
+
+def _kept(folder: Path) -> tuple[str, Request]:
+    """(deployment, request) that a run was started with: the pipeline's where it was one."""
+    if PipelineRequest.is_kept(folder):
+        return "pipeline/on-demand", PipelineRequest.kept(folder)
+    if BaseRequest.is_kept(folder) and not DatasetRequest.is_kept(folder):
+        return "pretrain-base/h100", BaseRequest.kept(folder)
+    return "generate-dataset/on-demand", DatasetRequest.kept(folder)
+
+
+def _go_on_here(request: Request, as_json: bool) -> None:
+    if isinstance(request, BaseRequest):
+        show_base(request, run_base(request, prefect=True, quiet=as_json))
+    elif isinstance(request, PipelineRequest):
+        run_stages(request.dataset, base=True, prefect=True, as_json=as_json)
+    else:
+        run_stages(request, base=False, prefect=True, as_json=as_json)
 
 
 def _show(standing: Standing, as_json: bool) -> None:

@@ -5,25 +5,23 @@ Prefect UI.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from cogumi.dataset.given import Given, read_questions
 from cogumi.dataset.versions import as_of_period
-from cogumi.errors import InputError, RunError
+from cogumi.errors import InputError
 from cogumi.recipe import Recipe, load_recipe, preset_names
-from cogumi.store.files import read_json, write_json
-from cogumi.store.run_folder import read_run
+from cogumi.store.requests import KeptRequest
 from cogumi.store.versions import Versions
 from cogumi.teachers.server.rehearsal import as_rehearsal
 
-REQUEST_FILE = "request.json"
 
-
-class DatasetRequest(BaseModel):
+class DatasetRequest(KeptRequest):
     """What to generate and where to put it. Keys never belong in it: name credentials blocks."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    file: ClassVar[str] = "request.json"
 
     recipe: str = Field(
         "tiny",
@@ -90,19 +88,6 @@ class DatasetRequest(BaseModel):
     def open_versions(self) -> Versions | None:
         """The versions that the result joins, or None. Raises InputError version-name-refused."""
         return Versions(self.versions, self.dataset) if self.dataset else None
-
-    def keep(self, folder: Path) -> None:
-        """Write the request beside run.json, for `cogumi resume`."""
-        write_json(folder / REQUEST_FILE, self.model_dump(mode="json"))
-
-    @staticmethod
-    def kept(folder: Path) -> DatasetRequest:
-        """The request a run was started with. Raises RunError run-not-found, run-without-request."""
-        run = read_run(folder)
-        file = folder / REQUEST_FILE
-        if not file.is_file():
-            raise RunError("run-without-request", run["command"])
-        return DatasetRequest.model_validate(read_json(file))
 
     @property
     def command(self) -> str:

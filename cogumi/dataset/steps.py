@@ -27,9 +27,8 @@ from cogumi.dataset.route import Way
 from cogumi.dataset.shards import Grown, Pointer, load_answered, load_grown, read_answered, read_grown, save
 from cogumi.dataset.training_rows import open_tokenizer
 from cogumi.domain import Difficulty, Question, Rejected
-from cogumi.errors import StorageError
 from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
-from cogumi.store.artifacts import new_artifact, read_receipt, verify
+from cogumi.store.artifacts import held_metrics, new_artifact
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.preflight import preflight, refuse
@@ -180,7 +179,7 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
     """
     rows, merged = plan.finished(run.folder.shards), Merge()
     inputs = hash_all(example.to_json() for example in merged.watch(rows))
-    held = _held_artifact(run.folder.dataset, inputs)
+    held = held_metrics(run.folder.dataset, inputs)
     if held is not None:
         return held
     cells = merged.check(plan.expected())
@@ -248,16 +247,6 @@ def _checkpoint(run: DatasetRun, accepted: list[Question]) -> None:
         run.checkpoints += 1
         write_checkpoint(run.folder.path, run.checkpoints, run.accepted[:every])
         del run.accepted[:every]
-
-
-def _held_artifact(place: Path, inputs: str) -> dict[str, Any] | None:
-    receipt = read_receipt(place)
-    if receipt is None or receipt["inputs"] != inputs:
-        return None
-    try:
-        return dict(verify(place)["metrics"])
-    except StorageError:
-        return None  # damaged: made again from the same rows
 
 
 class _QuietFileHandler(logging.FileHandler):

@@ -50,6 +50,11 @@ class TrainingTokenizer:
     def vocab_size(self) -> int:
         return int(self._inner.get_vocab_size(with_added_tokens=True))
 
+    def id_of(self, token: str) -> int | None:
+        """The id of a token by its name, or None where there is none."""
+        found = self._inner.token_to_id(token)
+        return None if found is None else int(found)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without any special token."""
         return list(self._inner.encode(text, add_special_tokens=False).ids)

@@ -1,17 +1,24 @@
-"""Two small plots as inline SVG: stacked bars by domain, and a histogram on a logarithmic axis.
+"""Small plots as inline SVG: stacked bars by domain, a histogram on a logarithmic axis, a curve over steps.
 
-No script, no library.
+No script, no library. `image_url` makes one that stands by itself, for a page with a style of its own.
 """
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
+from collections.abc import Sequence
 from math import log10
 
 from markupsafe import Markup, escape
 
 _WIDTH = 640
 _ROW = 24
+_MOST_POINTS = 200
+_STYLE = (
+    "svg{background:#fff;color:#1f2937;font:12px sans-serif}.easy{fill:#7aa6c2}.hard{fill:#2f5d7c}"
+    "text{fill:#1f2937}.line{fill:none;stroke:#2f5d7c;stroke-width:1.5}.control{stroke:#b4552d;stroke-dasharray:4 3}"
+)
 
 
 def domain_bars(cells: dict[str, int]) -> Markup:
@@ -53,6 +60,42 @@ def length_histogram(values: dict[str, Counter[int]]) -> Markup:
             parts.append(_text(left + place * step, height + 16, f"{10 ** (b / 10):,.0f}", "middle"))
     parts.append(_text(_WIDTH - 20, height + 32, "characters (log scale)", "end"))
     return _svg("Length of questions and answers", height + 40, parts)
+
+
+def curve(points: Sequence[tuple[int, float]], title: str, control: tuple[str, float] | None = None) -> Markup:
+    """Values by step, each point the mean of its share of at most 200; `control` is a named level to compare with."""
+    if not points:
+        return Markup("")
+    shown = _means(points)
+    levels = [value for _, value in shown] + ([control[1]] if control else [])
+    low, high = min(levels), max(levels)
+    first, last = shown[0][0], max(shown[-1][0], shown[0][0] + 1)
+    height, left = 180, 60
+
+    def at(step: float, value: float) -> str:
+        x = left + (step - first) / (last - first) * (_WIDTH - left - 20)
+        return f"{x:.1f},{10 + (high - value) / ((high - low) or 1) * (height - 20):.1f}"
+
+    parts = [f'<polyline class="line" points="{" ".join(at(*point) for point in shown)}"/>']
+    if control is not None:
+        parts.append(f'<polyline class="line control" points="{at(first, control[1])} {at(last, control[1])}"/>')
+        parts.append(_text(_WIDTH - 20, float(at(last, control[1]).split(",")[1]) - 5, control[0], "end"))
+    parts += [_text(left - 6, 14, f"{high:.2f}", "end"), _text(left - 6, height - 8, f"{low:.2f}", "end")]
+    parts += [_text(left, height + 14, f"{first:,}", "start"), _text(_WIDTH - 20, height + 14, f"step {last:,}", "end")]
+    return _svg(title, height + 24, parts)
+
+
+def image_url(plot: Markup) -> str:
+    """A plot as a data URL that an <img> shows."""
+    alone = str(plot).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    alone = alone.replace(">", f"><style>{_STYLE}</style>", 1)
+    return f"data:image/svg+xml;base64,{base64.b64encode(alone.encode()).decode()}"
+
+
+def _means(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+    share = -(-len(points) // _MOST_POINTS)
+    parts = [points[start : start + share] for start in range(0, len(points), share)]
+    return [(sum(s for s, _ in part) / len(part), sum(v for _, v in part) / len(part)) for part in parts]
 
 
 def _binned(lengths: Counter[int]) -> Counter[int]:

@@ -74,6 +74,17 @@ def verify(place: Path) -> dict[str, Any]:
     return receipt
 
 
+def held_metrics(place: Path, inputs: str) -> dict[str, Any] | None:
+    """The metrics of an artifact that was made from these very inputs and is whole; None where it must be made."""
+    receipt = read_receipt(place)
+    if receipt is None or receipt["inputs"] != inputs:
+        return None
+    try:
+        return dict(verify(place)["metrics"])
+    except StorageError:
+        return None  # damaged: made again from the same inputs
+
+
 def find_artifacts(root: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Every complete artifact below a folder, oldest first."""
     found = []

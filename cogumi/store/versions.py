@@ -1,4 +1,4 @@
-"""Versions of a dataset: numbered, immutable, published all or nothing, in a folder or on S3 (any fsspec URL).
+"""Versions of a dataset or model: numbered, immutable, published all or nothing, in a folder or on S3 (fsspec).
 
     versions = Versions("s3://bucket/datasets", "weekly")
     number = versions.publish(Path("runs/weekly-2026-W47/dataset"), run="weekly-2026-W47")
@@ -49,7 +49,7 @@ class Version:
 
 
 class Versions:
-    """The versions of one dataset under a root. Raises StorageError where the store does not answer."""
+    """The versions of one dataset or model under a root. Raises StorageError where the store does not answer."""
 
     def __init__(self, root: str, name: str, options: dict[str, Any] | None = None) -> None:
         if not _NAME.fullmatch(name):
@@ -70,8 +70,16 @@ class Versions:
             raise RunError("version-not-found", f"{self.name} {which}; there are {[v.label for v in found]}")
         return chosen[0]
 
+    def of_run(self, run: str) -> Version:
+        """The newest version that a run has published. Raises RunError version-not-found."""
+        found = self.all()
+        chosen = [version for version in found if version.run == run]
+        if not chosen:
+            raise RunError("version-not-found", f"{self.name}, of run {run}; there are {[v.label for v in found]}")
+        return chosen[-1]
+
     def publish(self, artifact: Path, run: str) -> Version:
-        """Publish a dataset artifact as the next version. The same content by the same run is published once.
+        """Publish an artifact as the next version. The same content by the same run is published once.
 
         Raises StorageError artifact-damaged, disk-full, disk-error.
         """

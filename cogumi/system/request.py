@@ -1,0 +1,49 @@
+"""PipelineRequest: what the whole road is started with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from cogumi.dataset.request import DatasetRequest
+from cogumi.store.requests import KeptRequest
+from cogumi.training.request import BaseRequest
+
+
+class PipelineRequest(KeptRequest):
+    """The dataset's request, and where the other phases run. One recipe serves all of them."""
+
+    file: ClassVar[str] = "pipeline-request.json"
+
+    dataset: DatasetRequest = Field(DatasetRequest(), description="recipe, names and store of all phases")
+    dispatch: Literal["pools", "local"] = Field(
+        "pools", description="pools: GPU phases on their work pools; local: in this process"
+    )
+
+    @staticmethod
+    def of(value: Any) -> PipelineRequest:
+        """From a flow run's parameters."""
+        return value if isinstance(value, PipelineRequest) else PipelineRequest.model_validate(value)
+
+    def named(self, period: str) -> PipelineRequest:
+        """With dataset, run and period filled in: everything a pipeline makes is published, so it has a name."""
+        asked = self.dataset
+        if not asked.dataset:
+            asked = asked.model_copy(update={"dataset": asked.load().name.lower()})
+        return self.model_copy(update={"dataset": asked.named(period)})
+
+    def base(self, version: str) -> BaseRequest:
+        """What the base phase is asked for, given the label of the dataset's version; without one it takes the
+        dataset in the run's folder.
+        """
+        asked = self.dataset
+        return BaseRequest(
+            recipe=asked.recipe,
+            overrides=asked.overrides,
+            run=asked.run,
+            dataset=f"{asked.dataset}@{version}" if version else "",
+            store=asked.versions,
+            period=asked.period,
+            root=asked.root,
+        )

@@ -1,0 +1,170 @@
+"""The base model of a run: trained on its dataset, published as an artifact in the layout that transformers reads.
+
+figures = make_base(recipe, folder, DatasetInput(Path("runs/demo/dataset"), "demo@v0001"), device)
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
+
+from cogumi.errors import InputError, RunError
+from cogumi.lm.chat import FORMATS
+from cogumi.lm.device import Device
+from cogumi.lm.tokenizer import END_OF_TEXT, PAD, TrainingTokenizer, load_tokenizer
+from cogumi.recipe import BaseSection, Recipe, content_hash
+from cogumi.store.artifacts import held_metrics, new_artifact, verify
+from cogumi.store.files import sha256_of
+from cogumi.store.run_folder import RunFolder
+from cogumi.training.corpus import Corpus, read_corpus, unigram_nll
+from cogumi.training.metrics import MetricsFile
+from cogumi.training.pretrain import Pretrained, Schedule, Step, new_llama, pretrain, validation_nll
+
+STAGE = "pretrain_base"
+ARTIFACT = "base"
+_READ = ("train.jsonl", "validation.jsonl", "tokenizer/tokenizer.json")  # of the dataset
+_ROUND_VOCAB = 64  # tensor cores like it
+_STATE_BYTES = 16  # a parameter: fp32 weight, gradient, two moments
+_SPARE_GIB = 1.0
+Watch = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A dataset artifact on this machine, and the id it goes by (NAME@vNNNN, or the run's name)."""
+
+    folder: Path
+    artifact_id: str
+
+
+def section_of(recipe: Recipe) -> BaseSection:
+    """The recipe's section. Raises InputError stage-not-in-recipe where it has none."""
+    if recipe.base is None:
+        raise InputError("stage-not-in-recipe", f"{recipe.name}: base")
+    return recipe.base
+
+
+def memory_gib(section: BaseSection, vocab_size: int) -> float:
+    """What training needs at most, roughly: optimizer state, activations, and logits three times in fp32."""
+    attention = 2 * section.hidden_size**2 * (1 + section.kv_heads / section.heads)
+    layer = attention + 3 * section.hidden_size * section.intermediate_size
+    parameters = vocab_size * section.hidden_size + section.layers * layer
+    tokens = section.batch_windows * section.seq_length
+    activations = tokens * section.layers * (16 * section.hidden_size + 8 * section.intermediate_size) * 2
+    return float(_STATE_BYTES * parameters + activations + 12 * tokens * vocab_size) / 2**30 + _SPARE_GIB
+
+
+def make_base(
+    recipe: Recipe, folder: RunFolder, data: DatasetInput, device: Device, watch: Watch = lambda step: None
+) -> dict[str, Any]:
+    """Train, or go on training, and publish; returns the stage's figures. A model that is there already is taken.
+
+    Raises InputError stage-not-in-recipe, corpus-unreadable, corpus-too-small, tokenizer-unreadable; RunError
+    loss-not-finite, run-stopped; StorageError artifact-damaged, disk-full, disk-error.
+    """
+    section = section_of(recipe)
+    verify(data.folder)
+    inputs = _inputs(recipe, data)
+    held = held_metrics(folder.path / ARTIFACT, inputs)
+    if held is not None:
+        return held
+    tokenizer = load_tokenizer(data.folder / "tokenizer")
+    corpus = read_corpus(
+        data.folder, [Path(text) for text in section.texts], tokenizer, FORMATS[recipe.dataset.chat_format]
+    )
+    checkpoints = folder.path / "checkpoints" / f"{ARTIFACT}-{inputs}"
+    model = new_llama(llama_config(section, tokenizer), recipe.seed)
+    first = validation_nll(model, corpus.validation, section.seq_length, "cpu")
+    with MetricsFile(folder.path / "logs" / f"{ARTIFACT}.jsonl") as metrics:
+
+        def told(step: Step) -> None:
+            metrics.add(step)
+            watch(step)
+
+        done = pretrain(model, corpus, schedule_of(section, recipe.seed), device.torch_name, checkpoints, told)
+    if not done.finished:
+        raise RunError("run-stopped", f"{folder.name}: base, step {done.step} of {section.steps}")
+    figures = _figures(model, corpus, section, done, device) | {"dataset": data.artifact_id, "nll_first": first}
+    with new_artifact(folder.path / ARTIFACT, STAGE, inputs, section.model_dump(mode="json"), recipe.seed) as draft:
+        _write_model(model.cpu(), tokenizer, draft.path)
+        draft.metrics |= figures
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return figures
+
+
+def llama_config(section: BaseSection, tokenizer: TrainingTokenizer) -> LlamaConfig:
+    """The shape as transformers names it; the vocabulary is rounded up to a multiple of 64, embeddings are tied."""
+    return LlamaConfig(
+        vocab_size=-(-tokenizer.vocab_size // _ROUND_VOCAB) * _ROUND_VOCAB,
+        hidden_size=section.hidden_size,
+        intermediate_size=section.intermediate_size,
+        num_hidden_layers=section.layers,
+        num_attention_heads=section.heads,
+        num_key_value_heads=section.kv_heads,
+        max_position_embeddings=max(2048, section.seq_length),
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos,
+        eos_token_id=tokenizer.eot,
+    )
+
+
+def schedule_of(section: BaseSection, seed: int) -> Schedule:
+    return Schedule(
+        steps=section.steps,
+        batch_windows=section.batch_windows,
+        seq_length=section.seq_length,
+        learning_rate=section.learning_rate,
+        warmup_steps=section.warmup_steps,
+        weight_decay=section.weight_decay,
+        save_every=section.save_every,
+        seed=seed,
+    )
+
+
+def _figures(
+    model: LlamaForCausalLM, corpus: Corpus, section: BaseSection, done: Pretrained, device: Device
+) -> dict[str, Any]:
+    """`nll_unigram` is the control: a model that does not beat it has learned nothing of context."""
+    last = validation_nll(model, corpus.validation, section.seq_length, device.torch_name)
+    control = unigram_nll(corpus, int(model.config.vocab_size))
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "documents": corpus.documents,
+        "tokens": len(corpus.train),
+        "steps": done.step,
+        "resumed_from": done.resumed_from,
+        "damaged_checkpoints": done.passed_over,
+        "nll_last": last,
+        "nll_unigram": control,
+        "learned": last < control,
+        "tokens_per_s": round(done.tokens_per_s, 1),
+        "seconds": round(done.seconds, 2),
+        "device": device.to_json(),
+        "torch": str(torch.__version__),
+    }
+
+
+def _write_model(model: LlamaForCausalLM, tokenizer: TrainingTokenizer, folder: Path) -> None:
+    ends = [tokenizer.eot, tokenizer.id_of(END_OF_TEXT)]
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos, eos_token_id=[number for number in ends if number is not None],
+        pad_token_id=tokenizer.id_of(PAD),
+    )  # fmt: skip
+    disable_progress_bar()
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # it is made for its owner alone
+    tokenizer.save(folder)
+
+
+def _inputs(recipe: Recipe, data: DatasetInput) -> str:
+    """What the model is a function of: section, seed, chat format, and every byte of the dataset's rows."""
+    names = [name for name in _READ if (data.folder / name).is_file()]
+    read = {name: sha256_of(data.folder / name) for name in names}
+    return content_hash([section_of(recipe).model_dump(mode="json"), recipe.seed, recipe.dataset.chat_format, read])

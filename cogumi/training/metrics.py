@@ -1,0 +1,40 @@
+"""MetricsFile: one JSON line a training step, flushed as it is written, so that a run can be watched and plotted.
+
+A resumed loop repeats the steps since its checkpoint: of two lines of a step the later one counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from cogumi.store.files import read_foreign_jsonl
+
+
+class MetricsFile:
+    """Appends steps; any dataclass with a `step` will do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> MetricsFile:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("ab")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def add(self, step: Any) -> None:
+        self._file.write(orjson.dumps(asdict(step), option=orjson.OPT_APPEND_NEWLINE))
+        self._file.flush()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file by step, each step once; a torn last line is left out."""
+    rows = [found[1] for found in read_foreign_jsonl(path) if isinstance(found, tuple)]
+    return list({row["step"]: row for row in rows if "step" in row}.values())

@@ -1,0 +1,54 @@
+"""The whole road: every phase in its order, data on this worker, GPU phases on their pools.
+
+Phases hand each other artifact ids (NAME@vNNNN) through the store, never Prefect's results.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime
+
+from cogumi.store.run_folder import run_path
+from cogumi.system.request import PipelineRequest
+from cogumi.training.request import MODELS
+from flows.generate_dataset import generate_dataset
+from flows.pretrain_base import pretrain_base
+from tasks.dispatch import cancel_dispatched, dispatch
+from tasks.pipeline_board import show_phases
+from tasks.resources import open_store
+from tasks.scheduling import period_of_this_run
+
+BASE_ON_H100 = "pretrain-base/h100"
+
+
+def pipeline_run_name() -> str:
+    """pipeline-RUN, or pipeline-NAME while the run is not named yet."""
+    request = PipelineRequest.of(runtime.flow_run.parameters["request"])
+    return f"pipeline-{request.dataset.run or request.named('').dataset.run}"
+
+
+@flow(name="pipeline", flow_run_name=pipeline_run_name, persist_result=False, on_cancellation=[cancel_dispatched])
+async def pipeline(request: PipelineRequest) -> dict[str, Any]:
+    """Run every phase the recipe has; returns the artifact id of each. Run again, finished phases are reused.
+
+    Raises the library's errors of phases here, RunError phase-failed or phase-crashed for those on a pool.
+    """
+    request = request.named(period_of_this_run(Path(request.dataset.root)))
+    run, name, store = request.dataset.run, request.dataset.dataset, request.dataset.versions
+    request.keep(run_path(Path(request.dataset.root), run))
+    await generate_dataset(request.dataset)
+    data = open_store(store, name).of_run(run)
+    made = {"generate-dataset": (f"{name}@{data.label}", data.metrics)}
+    if request.dataset.load().base is not None:
+        base = request.base(data.label)
+        if request.dispatch == "local":
+            pretrain_base(base)
+        else:
+            await dispatch(BASE_ON_H100, base.model_dump(mode="json"), run)
+        models = open_store(store, f"{name}{MODELS}")
+        model = models.of_run(run)
+        made["pretrain-base"] = (f"{models.name}@{model.label}", model.metrics)
+    await show_phases(run, made)
+    return {phase: artifact_id for phase, (artifact_id, _) in made.items()}

@@ -1,0 +1,89 @@
+"""The whole road through Prefect, in one process: phases hand each other artifact ids, and again reuse all of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelled, Completed, Crashed, Failed
+
+from cogumi.dataset.request import DatasetRequest
+from cogumi.errors import InputError, RunError
+from cogumi.store.artifacts import read_receipt
+from cogumi.store.versions import Versions
+from cogumi.system.request import PipelineRequest
+from flows.pipeline import pipeline
+from flows.pretrain_base import pretrain_base
+from tasks.dispatch import raise_unless_completed
+from tests.torture.oracle import check_money
+
+pytestmark = pytest.mark.flows
+
+
+async def artifact(key: str) -> str:
+    async with get_client() as client:
+        found = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    assert found, key
+    return json.dumps(found[-1].model_dump(mode="json"))
+
+
+async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    data = DatasetRequest(dataset="road", period="p1", root=str(root), versions=store)
+    request = PipelineRequest(dataset=data, dispatch="local")
+    made = await pipeline(request)
+    assert made == {"generate-dataset": "road@v0001", "pretrain-base": "road-base@v0001"}
+    folder = root / "road-p1"
+    paid = check_money(folder)
+    receipt = read_receipt(folder / "base")
+    assert receipt is not None and receipt["metrics"]["dataset"] == "road@v0001" and receipt["metrics"]["learned"]
+    assert not receipt["metrics"]["device"]["simulated"]
+    model = Versions(store, "road-base").get()
+    assert model.run == "road-p1" and "model.safetensors" in model.files
+    phases = await artifact("road-p1-phases")
+    assert "road-base@v0001" in phases and "road@v0001" in phases
+    assert "data:image/svg+xml" in await artifact("road-p1-base-loss")
+    assert PipelineRequest.kept(folder).dataset.period == "p1"
+
+    assert await pipeline(request) == made, "again: the same ids"
+    assert check_money(folder).received == paid.received, "and nothing bought"
+    again = read_receipt(folder / "base")
+    assert again is not None and again["created"] == receipt["created"], "and nothing trained"
+
+
+async def test_a_recipe_without_a_base_ends_after_the_dataset(root: Path, tmp_path: Path) -> None:
+    data = DatasetRequest(
+        dataset="short", period="p1", root=str(root), versions=str(tmp_path / "store"),
+        overrides=["base=null", "dataset.cells={math: {easy: 4}}"],
+    )  # fmt: skip
+    assert await pipeline(PipelineRequest(dataset=data, dispatch="local")) == {"generate-dataset": "short@v0001"}
+
+
+def test_a_gpu_pool_without_a_gpu_refuses_before_anything_is_loaded(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On this process as a worker of the pool; where a card is there, one of another kind is asked for."""
+    from cogumi.training.request import BaseRequest
+
+    monkeypatch.setenv("COGUMI_POOL", "gpu-h100")
+    monkeypatch.setenv("COGUMI_GPU", "a card that nobody makes")
+    with pytest.raises(RunError, match=r"no-gpu|gpu-of-another-kind"):
+        pretrain_base(BaseRequest(dataset="never-looked-for", root=str(root)))
+    assert not root.exists()
+    with pytest.raises(InputError, match="stage-not-in-recipe"):
+        pretrain_base(BaseRequest(overrides=["base=null"], root=str(root)))
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [(Failed(message="out of ideas"), "phase-failed"), (Cancelled(), "phase-failed"),
+                        (Crashed(message="gone"), "phase-crashed")],
+)  # fmt: skip
+def test_a_child_that_does_not_complete_raises(state: object, code: str) -> None:
+    run = FlowRun.model_construct(name="base-x", state=state)
+    with pytest.raises(RunError, match=rf"{code}[\s\S]*pretrain-base/h100"):
+        raise_unless_completed("pretrain-base/h100", run)
+    raise_unless_completed("pretrain-base/h100", FlowRun.model_construct(name="base-x", state=Completed()))
