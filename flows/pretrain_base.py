@@ -31,7 +31,7 @@ def pretrain_base(request: BaseRequest) -> dict[str, Any]:
     recipe = request.load()
     device = claim_for_base(recipe)
     datasets = open_store(request.store, request.name) if request.dataset else None
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base") as folder:
         request.keep(folder.path)
         data = fetch_published_dataset(request, folder, datasets)
         figures = train_base(recipe, folder, data, device)

@@ -40,10 +40,12 @@ async def may_crash_again(task: Any, run: Any, state: Any) -> bool:
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-async def dispatch(deployment: str, request: dict[str, Any], run: str) -> str:
+async def dispatch(deployment: str, request: dict[str, Any], run: str, after: Any) -> str:
     """Run a deployment for a pipeline's run and wait for its end; one that is under way already is joined.
 
-    Returns the flow run's id. Raises RunError phase-failed, phase-crashed; StorageError server-unreachable.
+    `after` is what it comes after, which draws the graph's edge. Returns the flow run's id.
+
+    Raises RunError phase-failed, phase-crashed; StorageError server-unreachable.
     """
     logger = get_run_logger()
     tag = f"run:{run}"

@@ -16,6 +16,7 @@ from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 from cogumi.training.request import BaseRequest, fetch_dataset
+from cogumi.training.stopping import interruptible
 
 _TOLD_EVERY_S = 10.0
 
@@ -54,7 +55,8 @@ def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device:
             told = time.monotonic()
             logger.info("step %d: loss %.4f, %.0f tokens/s", step.step, step.loss, step.tokens_per_s)
 
-    return make_base(recipe, folder, DatasetInput(Path(data[0]), data[1]), device, watch)
+    where = DatasetInput(Path(data[0]), data[1])
+    return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
 
 
 @task(name="publish-base", persist_result=False, cache_policy=NO_CACHE)

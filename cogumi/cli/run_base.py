@@ -14,6 +14,7 @@ from cogumi.lm.device import claim_device
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.request import MODELS, BaseRequest, fetch_dataset
+from cogumi.training.stopping import interruptible
 
 
 def run_base(request: BaseRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _in_process(request: BaseRequest, quiet: bool) -> dict[str, Any]:
     datasets = Versions(request.store, request.name) if request.dataset else None
     columns = (TextColumn("base"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
     with (
-        RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder,
+        RunFolder.open(Path(request.root), request.run, recipe, request.command, "base") as folder,
         Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as bar,
     ):
         request.keep(folder.path)
@@ -85,7 +86,8 @@ def _in_process(request: BaseRequest, quiet: bool) -> dict[str, Any]:
             told = f"loss {step.loss:.3f}, {step.tokens_per_s:,.0f} tokens/s"
             bar.update(line, completed=step.step, told=told)
 
-        figures = make_base(recipe, folder, DatasetInput(place, artifact_id), device, watch)
+        data = DatasetInput(place, artifact_id)
+        figures = interruptible(lambda stop: make_base(recipe, folder, data, device, watch, stop))
         if request.dataset:
             models = Versions(request.store, f"{request.name}{MODELS}")
             version = models.publish(folder.path / "base", folder.name)

@@ -1,4 +1,4 @@
-"""RunFolder: runs/<name>/ with run.json, the ledger, shards, artifacts and reports. One process at a time.
+"""RunFolder: runs/<name>/ with run.json, the ledger, shards, artifacts and reports. One process a stage at a time.
 
 with RunFolder.open(Path("runs"), "demo", recipe) as folder:
     ...
@@ -55,14 +55,14 @@ class RunFolder:
 
     @staticmethod
     @contextmanager
-    def open(root: Path, name: str, recipe: Recipe, command: str = "") -> Iterator[RunFolder]:
-        """Create or resume a run and hold its lock.
+    def open(root: Path, name: str, recipe: Recipe, command: str = "", stage: str = "") -> Iterator[RunFolder]:
+        """Create or resume a run and hold its lock; a stage that writes to folders of its own has its own lock.
 
         Raises InputError run-name-refused; RunError run-locked, run-recipe-changed; StorageError run-newer,
         run-damaged, disk-full, disk-error.
         """
         path = run_path(root, name)
-        with _lock(path, name):
+        with _lock(path, name, f".lock-{stage}" if stage else ".lock"):
             found = _check_or_write(path, name, recipe, command)
             yield RunFolder(path, name, found is not None, found or RUN_FORMAT)
 
@@ -119,10 +119,10 @@ def _check_or_write(path: Path, name: str, recipe: Recipe, command: str) -> int 
 
 
 @contextmanager
-def _lock(path: Path, name: str) -> Iterator[None]:
+def _lock(path: Path, name: str, file: str) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path / file, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise storage_error(error, path) from error
     try:
@@ -135,7 +135,7 @@ def _lock(path: Path, name: str) -> Iterator[None]:
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     except OSError as error:
-        raise storage_error(error, path / ".lock") from error
+        raise storage_error(error, path / file) from error
     finally:
         os.close(handle)
 

@@ -26,6 +26,7 @@ from cogumi.store.run_folder import RunFolder
 from cogumi.training.corpus import Corpus, read_corpus, unigram_nll
 from cogumi.training.metrics import MetricsFile
 from cogumi.training.pretrain import Pretrained, Schedule, Step, new_llama, pretrain, validation_nll
+from cogumi.training.stopping import Stop
 
 STAGE = "pretrain_base"
 ARTIFACT = "base"
@@ -62,7 +63,12 @@ def memory_gib(section: BaseSection, vocab_size: int) -> float:
 
 
 def make_base(
-    recipe: Recipe, folder: RunFolder, data: DatasetInput, device: Device, watch: Watch = lambda step: None
+    recipe: Recipe,
+    folder: RunFolder,
+    data: DatasetInput,
+    device: Device,
+    watch: Watch = lambda step: None,
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Train, or go on training, and publish; returns the stage's figures. A model that is there already is taken.
 
@@ -88,7 +94,7 @@ def make_base(
             metrics.add(step)
             watch(step)
 
-        done = pretrain(model, corpus, schedule_of(section, recipe.seed), device.torch_name, checkpoints, told)
+        done = pretrain(model, corpus, schedule_of(section, recipe.seed), device.torch_name, checkpoints, told, stop)
     if not done.finished:
         raise RunError("run-stopped", f"{folder.name}: base, step {done.step} of {section.steps}")
     figures = _figures(model, corpus, section, done, device) | {"dataset": data.artifact_id, "nll_first": first}

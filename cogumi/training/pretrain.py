@@ -25,7 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from cogumi.errors import RunError
 from cogumi.training.checkpoint import load_newest, save_checkpoint
 from cogumi.training.corpus import Corpus, take_windows, window_starts
-from cogumi.training.stopping import StopSignal
+from cogumi.training.stopping import Stop
 
 _CLIP = 1.0
 _LOWEST = 0.1  # of the learning rate, where the cosine ends
@@ -58,7 +58,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """The end of a loop. `finished` is False where a signal ended it; `resumed_from` is 0 for a fresh start."""
+    """The end of a loop. `finished` is False where it was asked to stop; `resumed_from` is 0 for a fresh start."""
 
     finished: bool
     step: int
@@ -91,8 +91,9 @@ def pretrain(
     device: str,
     checkpoints: Path,
     watch: Callable[[Step], None] = lambda step: None,
+    stop: Stop | None = None,
 ) -> Pretrained:
-    """Train `model` in place on `device`, from the newest checkpoint on. SIGTERM saves and ends the loop.
+    """Train `model` in place on `device`, from the newest checkpoint on. Asked to stop, it saves and ends.
 
     Raises InputError corpus-too-small; RunError loss-not-finite; StorageError disk-full, disk-error.
     """
@@ -103,18 +104,18 @@ def pretrain(
     if held is not None:
         _restore(model, optimizer, held.tensors)
     began = time.monotonic()
-    with StopSignal() as stop:
-        while step < schedule.steps and not stop.asked:
-            loss = _one_step(model, optimizer, corpus, schedule, step, device)
-            step += 1
-            if not math.isfinite(loss):
-                raise RunError("loss-not-finite", f"step {step}: {loss}")
-            rate = (step - first) * schedule.batch_windows * schedule.seq_length / (time.monotonic() - began)
-            watch(Step(step, loss, optimizer.param_groups[0]["lr"], rate))
-            if step % schedule.save_every == 0:
-                save_checkpoint(checkpoints, step, _tensors(model, optimizer), {})
-        if stop.asked and step % schedule.save_every:
+    stop = stop or Stop()
+    while step < schedule.steps and not stop.asked:
+        loss = _one_step(model, optimizer, corpus, schedule, step, device)
+        step += 1
+        if not math.isfinite(loss):
+            raise RunError("loss-not-finite", f"step {step}: {loss}")
+        rate = (step - first) * schedule.batch_windows * schedule.seq_length / (time.monotonic() - began)
+        watch(Step(step, loss, optimizer.param_groups[0]["lr"], rate))
+        if step % schedule.save_every == 0:
             save_checkpoint(checkpoints, step, _tensors(model, optimizer), {})
+    if stop.asked and step % schedule.save_every:
+        save_checkpoint(checkpoints, step, _tensors(model, optimizer), {})
     seconds = time.monotonic() - began
     done = (step - first) * schedule.batch_windows * schedule.seq_length
     passed_over = held.passed_over if held else []

@@ -5,97 +5,19 @@ goes on and buys nothing again.
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
-import threading
+import os
+import signal
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from cogumi.store.versions import Versions
+from tests.torture.conftest import Site, until
 from tests.torture.oracle import check_money
 
 pytestmark = pytest.mark.torture
 SMALL = "dataset.cells={math: {easy: 4}}"
-
-
-class Site:
-    """A site in a folder of its own, and a listener for its notifications."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.heard: list[str] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.api = f"http://127.0.0.1:{self.port}/api"
-
-    def cogumi(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "cogumi.cli.main", *arguments]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        reply = httpx.post(f"{self.api}{path}", json=body, timeout=20)
-        assert reply.status_code < 300, reply.text
-        return reply.json() if reply.content else None
-
-    def get(self, path: str) -> Any:
-        return httpx.get(f"{self.api}{path}", timeout=20).raise_for_status().json()
-
-    def start(self, deployment: str, request: dict[str, Any]) -> str:
-        found = self.get(f"/deployments/name/generate-dataset/{deployment}")
-        return str(self.post(f"/deployments/{found['id']}/create_flow_run", {"parameters": {"request": request}})["id"])
-
-    def ended(self, run: str) -> dict[str, Any]:
-        def over() -> bool:
-            return bool(self.get(f"/flow_runs/{run}")["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"))
-
-        until(over, 120)
-        return dict(self.get(f"/flow_runs/{run}"))
-
-
-def until(what: Callable[[], Any], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "never came"
-        time.sleep(0.3)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Site]:
-    """On PostgreSQL: on SQLite the server's automations lock each other out now and then, and lose an event."""
-    made = Site(tmp_path_factory.mktemp("site"))
-
-    class Listener(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            made.heard.append(self.rfile.read(int(self.headers["content-length"])).decode())
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            return None
-
-    listener = HTTPServer(("127.0.0.1", 0), Listener)
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
-    made.cogumi("up", "--port", str(made.port), "--database-url", database_url)
-    kind = made.get("/block_types/slug/custom-webhook")
-    schema = made.post("/block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}})[0]
-    hook = {"name": "tests", "url": f"http://127.0.0.1:{listener.server_address[1]}/", "method": "POST",
-            "json_data": {"subject": "{{subject}}", "body": "{{body}}"}, "allow_private_urls": True}  # fmt: skip
-    body = {"name": "tests", "data": hook, "block_schema_id": schema["id"], "block_type_id": kind["id"]}
-    made.post("/block_documents/", body)
-    made.cogumi("up", "--notify", "custom-webhook/tests")
-    yield made
-    made.cogumi("down", "--grace", "5")
-    listener.shutdown()
 
 
 def test_a_schedule_fires_and_the_next_version_appears(site: Site) -> None:
@@ -122,7 +44,9 @@ def test_a_schedule_fires_and_the_next_version_appears(site: Site) -> None:
 
 
 def test_budgets_and_failures_are_told_and_a_retry_in_the_dashboard_goes_on(site: Site) -> None:
-    run = site.start("on-demand", {"recipe": "tiny", "run": "poor", "overrides": ["budget.max_usd=0.02"]})
+    run = site.start(
+        "generate-dataset/on-demand", {"recipe": "tiny", "run": "poor", "overrides": ["budget.max_usd=0.02"]}
+    )
     failed = site.ended(run)
     assert failed["state_type"] == "FAILED" and "budget-reached" in failed["state"]["message"]
     until(lambda: sum("dataset-poor" in words for words in site.heard) >= 2, 60)  # failed, and budget reached
@@ -139,9 +63,9 @@ def test_budgets_and_failures_are_told_and_a_retry_in_the_dashboard_goes_on(site
 
 def test_a_doubled_run_ends_without_touching_the_first(site: Site) -> None:
     request = {"recipe": "tiny", "run": "doubled", "overrides": ["loopback.latency_s=5", "loopback.fault_share=0"]}
-    first = site.start("on-demand", request)
+    first = site.start("generate-dataset/on-demand", request)
     until(lambda: (site.folder / "runs" / "doubled" / "provider_bill.tsv").exists(), 60)
-    second = site.ended(site.start("on-demand", request))
+    second = site.ended(site.start("generate-dataset/on-demand", request))
     assert second["state_type"] == "FAILED" and "run-locked" in second["state"]["message"]
     assert site.ended(first)["state_type"] == "COMPLETED"
     check_money(site.folder / "runs" / "doubled")
@@ -150,11 +74,9 @@ def test_a_doubled_run_ends_without_touching_the_first(site: Site) -> None:
 def test_a_server_that_is_killed_in_the_middle_is_survived(site: Site) -> None:
     """The run goes on while nobody listens; `cogumi up` brings the server back with all it knew."""
     request = {"recipe": "tiny", "run": "deserted", "overrides": ["loopback.latency_s=2"]}
-    run = site.start("on-demand", request)
+    run = site.start("generate-dataset/on-demand", request)
     until(lambda: (site.folder / "runs" / "deserted" / "provider_bill.tsv").exists(), 60)
-    processes = json.loads((site.folder / ".cogumi" / "processes.json").read_text())
-    (server,) = [process["pid"] for process in processes if process["name"] == "server"]
-    subprocess.run(["kill", "-9", str(server)], check=True)
+    os.kill(site.process("server"), signal.SIGKILL)
     time.sleep(2)
     site.cogumi("up")
     until(lambda: (site.folder / "runs" / "deserted" / "dataset" / "receipt.json").exists(), 120)

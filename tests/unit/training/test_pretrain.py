@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from types import FrameType
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from cogumi.errors import RunError, StorageError
 from cogumi.training.checkpoint import load_newest, save_checkpoint
 from cogumi.training.corpus import Corpus, take_windows, window_starts
 from cogumi.training.pretrain import Schedule, Step, learning_rate_at, new_llama, pretrain, validation_nll
+from cogumi.training.stopping import Stop, interruptible
 
 CONFIG = LlamaConfig(
     vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
@@ -111,31 +111,32 @@ def test_killed_at_any_step_it_ends_with_the_same_bits(corpus: Corpus, tmp_path:
     assert same(weights(model), whole)
 
 
-@pytest.fixture
-def heard() -> Iterator[list[int]]:
-    """SIGTERMs that reach whoever handled them before."""
-    told: list[int] = []
+@pytest.mark.parametrize("how", ["ctrl-c", "sigterm"])
+def test_an_interrupt_in_the_middle_of_a_step_saves_that_very_step(corpus: Corpus, tmp_path: Path, how: str) -> None:
+    """The signal reaches the thread that waits while the other one works."""
+    numbers = {"ctrl-c": signal.SIGINT, "sigterm": signal.SIGTERM}
+    before = signal.getsignal(signal.SIGTERM)
 
-    def hear(number: int, frame: FrameType | None) -> None:
-        told.append(number)
-
-    before = signal.signal(signal.SIGTERM, hear)
-    yield told
-    signal.signal(signal.SIGTERM, before)
-
-
-def test_sigterm_saves_the_very_step_and_is_passed_on(corpus: Corpus, tmp_path: Path, heard: list[int]) -> None:
     def ask(step: Step) -> None:
         if step.step == 5:
-            assert heard == []
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), numbers[how])
+            time.sleep(0.3)
 
-    stopped = pretrain(new_llama(CONFIG, 1), corpus, SCHEDULE, "cpu", tmp_path / "cut", ask)
-    assert not stopped.finished and stopped.step == 5 and heard == [signal.SIGTERM]
+    with pytest.raises(KeyboardInterrupt if how == "ctrl-c" else SystemExit):
+        interruptible(lambda stop: pretrain(new_llama(CONFIG, 1), corpus, SCHEDULE, "cpu", tmp_path / "cut", ask, stop))
+    assert signal.getsignal(signal.SIGTERM) == before
     model = new_llama(CONFIG, 2)
     done = pretrain(model, corpus, SCHEDULE, "cpu", tmp_path / "cut")
     assert done.finished and done.resumed_from == 5
     assert same(weights(model), trained(corpus, tmp_path / "whole"))
+
+
+def test_an_error_of_the_work_is_the_callers(corpus: Corpus) -> None:
+    def fails(stop: Stop) -> None:
+        raise RunError("loss-not-finite", "planted")
+
+    with pytest.raises(RunError, match="planted"):
+        interruptible(fails)
 
 
 @pytest.mark.parametrize("damage", ["tensors", "state", "missing"])

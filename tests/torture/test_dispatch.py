@@ -1,0 +1,115 @@
+"""GPU phases on their pools, which this site simulates: the child's end is the pipeline's, a killed child goes on from its
+checkpoint, a cancelled pipeline takes its child along, and a new dataset is trained on once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from cogumi.store.artifacts import read_receipt
+from cogumi.store.versions import Versions
+from deployments.processes import family_of
+from tests.torture.conftest import Site, until
+
+pytestmark = pytest.mark.torture
+LONG = ["base.steps=4000", "base.warmup_steps=10", "base.save_every=20"]
+TRIGGER = "cogumi: train on every new dataset"
+
+
+def pipeline(site: Site, run: str, *overrides: str) -> str:
+    data = {"recipe": "tiny", "dataset": "gpu", "run": run, "period": run, "overrides": list(overrides)}
+    return site.start("pipeline/on-demand", {"dataset": data, "dispatch": "pools"})
+
+
+def in_training(site: Site, run: str) -> dict[str, Any]:
+    """The base phase's flow run, once it has saved a checkpoint."""
+    until(lambda: list((site.folder / "runs" / run / "checkpoints").glob("base-*/step-*")), 150)
+    return site.runs(f"base-{run}")[-1]
+
+
+def test_a_phase_runs_on_its_pool_and_its_receipt_says_that_it_was_simulated(site: Site) -> None:
+    ended = site.ended(pipeline(site, "plain"))
+    assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    (child,) = site.runs("base-plain")
+    assert child["work_pool_name"] == "gpu-h100" and {"gpu", "training", "run:plain"} <= set(child["tags"])
+    (data,) = site.runs("dataset-plain")
+    assert {"cogumi", "run:plain"} <= set(data["tags"])
+    receipt = read_receipt(site.folder / "runs" / "plain" / "base")
+    assert receipt is not None and receipt["metrics"]["device"]["simulated"]
+    assert receipt["metrics"]["device"]["pool"] == "gpu-h100"
+    made = Versions(str(site.folder / "datasets"), "gpu-base").of_run("plain")
+    assert made.metrics["device"]["simulated"] and made.metrics["dataset"].startswith("gpu@v")
+
+
+def test_a_phase_that_fails_fails_its_pipeline_with_its_words(site: Site) -> None:
+    ended = site.ended(pipeline(site, "failing", "base.texts=[/nowhere]"))
+    assert ended["state_type"] == "FAILED"
+    assert "phase-failed" in ended["state"]["message"] and "corpus-unreadable" in ended["state"]["message"]
+
+
+def test_a_phase_whose_process_is_killed_goes_on_from_its_checkpoint(site: Site) -> None:
+    """The worker tells that its process is gone; the pipeline dispatches the phase again, without a person."""
+    run = pipeline(site, "killed", *LONG[:-1], "base.save_every=5", "base.steps=600")
+    in_training(site, "killed")
+    worker = site.process("worker-gpu-h100-simulated")
+    for pid in family_of(worker)[1:]:
+        os.kill(pid, signal.SIGKILL)
+    ended = site.ended(run)
+    assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    first, second = site.runs("base-killed")
+    assert (first["state_type"], second["state_type"]) == ("CRASHED", "COMPLETED")
+    receipt = read_receipt(site.folder / "runs" / "killed" / "base")
+    assert receipt is not None and receipt["metrics"]["resumed_from"] > 0 and receipt["metrics"]["steps"] == 600
+    tasks = site.post("/task_runs/filter", {"task_runs": {"name": {"any_": ["pretrain-base/h100"]}}})
+    assert max(task["run_count"] for task in tasks if task["flow_run_id"] == run) == 2
+
+
+def test_a_cancelled_pipeline_cancels_its_phase_which_saves_where_it_is(site: Site) -> None:
+    run = pipeline(site, "cancelled", *LONG)
+    child = in_training(site, "cancelled")
+    site.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    assert site.ended(run)["state_type"] == "CANCELLED"
+    assert site.ended(child["id"])["state_type"] == "CANCELLED"
+    kept = site.folder / "runs" / "cancelled" / "checkpoints"
+    steps = [int(folder.name.removeprefix("step-")) for folder in kept.glob("base-*/step-*")]
+    assert max(steps) % 20, "it saved the step that it was at, not only every 20th"
+
+
+def test_a_second_pipeline_of_the_run_joins_the_phase_that_is_under_way(site: Site) -> None:
+    overrides = (*LONG[1:], "base.steps=900")
+    first = pipeline(site, "joined", *overrides)
+    in_training(site, "joined")
+    second = pipeline(site, "joined", *overrides)
+    assert [site.ended(run)["state_type"] for run in (first, second)] == ["COMPLETED", "COMPLETED"]
+    assert len(site.runs("base-joined")) == 1
+
+
+def test_a_new_dataset_is_trained_on_where_the_trigger_is_on_and_once(site: Site) -> None:
+    (trigger,) = site.post("/automations/filter", {"automations": {"name": {"any_": [TRIGGER]}}})
+    assert trigger["enabled"] is False, "off until somebody switches it on"
+    import httpx
+
+    def switched(on: bool) -> None:
+        httpx.patch(f"{site.api}/automations/{trigger['id']}", json={"enabled": on}, timeout=20).raise_for_status()
+
+    switched(True)
+    try:
+        time.sleep(5)  # the server reads its automations anew every few seconds
+        request = {"recipe": "tiny", "dataset": "watched", "run": "watched-1", "period": "1"}
+        assert site.ended(site.start("generate-dataset/on-demand", request))["state_type"] == "COMPLETED"
+        until(lambda: site.runs("base-watched-latest"), 60)
+        (child,) = site.runs("base-watched-latest")
+        assert site.ended(child["id"])["state_type"] == "COMPLETED"
+        assert Versions(str(site.folder / "datasets"), "watched-base").get().run == "watched-latest"
+        before = len(site.post("/flow_runs/filter", {"flows": {"name": {"any_": ["pretrain-base"]}}}))
+        assert site.ended(pipeline(site, "taken-further"))["state_type"] == "COMPLETED"
+        time.sleep(10)
+        after = site.post("/flow_runs/filter", {"flows": {"name": {"any_": ["pretrain-base"]}}})
+        assert len(after) == before + 1, "the pipeline's own, and none by the trigger"
+    finally:
+        switched(False)
