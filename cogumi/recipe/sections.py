@@ -239,6 +239,7 @@ class BaseSection(Section):
     weight_decay: float = Field(0.1, ge=0, le=1, description="of matrices; norms do not decay")
     save_every: int = Field(100, ge=1, description="steps between checkpoints, the most that a kill loses")
     texts: list[str] = Field(default_factory=list, description="more text: files or folders (.txt .md .rst .py)")
+    texts_mb: float = Field(32, gt=0, description="most text to take of them, in MB of 10^6 bytes, in name order")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> BaseSection:

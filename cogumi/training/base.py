@@ -19,11 +19,11 @@ from cogumi.errors import InputError, RunError
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import Device
 from cogumi.lm.tokenizer import END_OF_TEXT, PAD, TrainingTokenizer, load_tokenizer
-from cogumi.recipe import BaseSection, Recipe, content_hash
+from cogumi.recipe import BaseSection, Recipe, content_hash, hash_all
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of
 from cogumi.store.run_folder import RunFolder
-from cogumi.training.corpus import Corpus, read_corpus, unigram_nll
+from cogumi.training.corpus import Corpus, read_corpus, text_files, unigram_nll
 from cogumi.training.metrics import MetricsFile
 from cogumi.training.pretrain import Pretrained, Schedule, Step, new_llama, pretrain, validation_nll
 from cogumi.training.stopping import Stop
@@ -77,17 +77,17 @@ def make_base(
     """
     section = section_of(recipe)
     verify(data.folder)
-    inputs = _inputs(recipe, data)
+    texts = text_files([Path(text) for text in section.texts], section.texts_mb)
+    inputs = _inputs(recipe, data, texts)
     held = held_metrics(folder.path / ARTIFACT, inputs)
     if held is not None:
         return held
     tokenizer = load_tokenizer(data.folder / "tokenizer")
-    corpus = read_corpus(
-        data.folder, [Path(text) for text in section.texts], tokenizer, FORMATS[recipe.dataset.chat_format]
-    )
+    corpus = read_corpus(data.folder, texts, tokenizer, FORMATS[recipe.dataset.chat_format])
     checkpoints = folder.path / "checkpoints" / f"{ARTIFACT}-{inputs}"
     model = new_llama(llama_config(section, tokenizer), recipe.seed)
-    first = validation_nll(model, corpus.validation, section.seq_length, "cpu")
+    torch.nn.Module.to(model, device.torch_name)
+    first = validation_nll(model, corpus.validation, section.seq_length, device.torch_name)
     with MetricsFile(folder.path / "logs" / f"{ARTIFACT}.jsonl") as metrics:
 
         def told(step: Step) -> None:
@@ -169,8 +169,10 @@ def _write_model(model: LlamaForCausalLM, tokenizer: TrainingTokenizer, folder: 
     tokenizer.save(folder)
 
 
-def _inputs(recipe: Recipe, data: DatasetInput) -> str:
-    """What the model is a function of: section, seed, chat format, and every byte of the dataset's rows."""
+def _inputs(recipe: Recipe, data: DatasetInput, texts: list[Path]) -> str:
+    """What the model is a function of: section, seed, chat format, and every byte of the dataset's rows and texts."""
     names = [name for name in _READ if (data.folder / name).is_file()]
     read = {name: sha256_of(data.folder / name) for name in names}
-    return content_hash([section_of(recipe).model_dump(mode="json"), recipe.seed, recipe.dataset.chat_format, read])
+    more = hash_all(sha256_of(file) for file in texts)
+    section = section_of(recipe).model_dump(mode="json", exclude={"texts"})
+    return content_hash([section, recipe.seed, recipe.dataset.chat_format, read, more])

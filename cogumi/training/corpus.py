@@ -36,6 +36,26 @@ class Corpus:
     documents: int
 
 
+def text_files(places: list[Path], most_mb: float) -> list[Path]:
+    """Every text file below the places in the order of their names, up to `most_mb` (10^6 bytes) in all.
+
+    Raises InputError corpus-unreadable where a place does not exist.
+    """
+    found: list[Path] = []
+    left = most_mb * 1e6
+    for place in places:
+        if not place.exists():
+            raise InputError("corpus-unreadable", f"{place}: there is none")
+        for file in [place] if place.is_file() else sorted(place.rglob("*")):
+            if file != place and (file.suffix not in _TEXT or not file.is_file()):
+                continue
+            size = file.stat().st_size
+            if size <= min(left, _MOST_BYTES):
+                found.append(file)
+                left -= size
+    return found
+
+
 def read_corpus(dataset: Path, texts: list[Path], tokenizer: TrainingTokenizer, form: ChatFormat) -> Corpus:
     """The rows of a dataset artifact by its own split, and text files, of which 1 in 20 is held out by its content.
 
@@ -93,22 +113,16 @@ def _rows(file: Path, tokenizer: TrainingTokenizer, form: ChatFormat) -> Iterato
             yield _stored(encoded.ids)
 
 
-def _documents(places: list[Path], tokenizer: TrainingTokenizer) -> Iterator[_Document]:
-    """Every text below the places in the order of their names; what is not UTF-8, or too long, is left out."""
-    for place in places:
-        if not place.exists():
-            raise InputError("corpus-unreadable", f"{place}: there is none")
-        files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.suffix in _TEXT and f.is_file())
-        for start in range(0, len(files), _AT_ONCE):
-            texts = [text for file in files[start : start + _AT_ONCE] if (text := _text_of(file))]
-            for text, ids in zip(texts, tokenizer.encode_many(texts), strict=True):
-                chance = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-                yield _Document(_stored([tokenizer.bos, *ids]), chance % _HELD_OUT_1_IN == 0)
+def _documents(files: list[Path], tokenizer: TrainingTokenizer) -> Iterator[_Document]:
+    """The texts in their order; what is not UTF-8 is left out."""
+    for start in range(0, len(files), _AT_ONCE):
+        texts = [text for file in files[start : start + _AT_ONCE] if (text := _text_of(file))]
+        for text, ids in zip(texts, tokenizer.encode_many(texts), strict=True):
+            chance = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+            yield _Document(_stored([tokenizer.bos, *ids]), chance % _HELD_OUT_1_IN == 0)
 
 
 def _text_of(file: Path) -> str:
-    if file.stat().st_size > _MOST_BYTES:
-        return ""
     try:
         return file.read_text("utf-8")
     except UnicodeDecodeError:

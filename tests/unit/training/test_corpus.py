@@ -13,7 +13,7 @@ from cogumi.errors import InputError
 from cogumi.lm.chat import PLAIN
 from cogumi.lm.tokenizer import TrainingTokenizer, train_tokenizer
 from cogumi.store.files import write_jsonl
-from cogumi.training.corpus import Corpus, read_corpus, take_windows, unigram_nll, window_starts
+from cogumi.training.corpus import Corpus, read_corpus, take_windows, text_files, unigram_nll, window_starts
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,13 @@ def test_texts_join_and_one_in_twenty_is_held_out_by_its_content(tmp_path: Path,
         (texts / f"{n}.txt").write_text(f"the answer to {n} is {n * n}")
     (texts / "broken.txt").write_bytes(b"\xff\xfe\x00")
     (texts / "picture.png").write_bytes(b"not text")
-    corpus = read_corpus(tmp_path, [texts], tokenizer, PLAIN)
+    corpus = read_corpus(tmp_path, text_files([texts], 1), tokenizer, PLAIN)
     assert corpus.documents == 402
     held = int((corpus.validation == tokenizer.bos).sum()) - 1
     assert 8 <= held <= 35
     for n in range(400):  # other names, same content: the same split
         (texts / f"{n}.txt").rename(texts / f"again-{399 - n}.txt")
-    again = read_corpus(tmp_path, [texts], tokenizer, PLAIN)
+    again = read_corpus(tmp_path, text_files([texts], 1), tokenizer, PLAIN)
     assert sorted(again.validation.tolist()) == sorted(corpus.validation.tolist())
 
 
@@ -62,7 +62,14 @@ def test_nothing_to_read_is_an_error(tmp_path: Path, tokenizer: TrainingTokenize
     with pytest.raises(InputError, match=r"corpus-unreadable[\s\S]*0 held out"):
         read_corpus(tmp_path, [], tokenizer, PLAIN)
     with pytest.raises(InputError, match=r"corpus-unreadable[\s\S]*nowhere"):
-        read_corpus(tmp_path, [tmp_path / "nowhere"], tokenizer, PLAIN)
+        text_files([tmp_path / "nowhere"], 1)
+
+
+def test_texts_are_taken_in_the_order_of_names_up_to_a_size(tmp_path: Path) -> None:
+    for name, size in (("a.py", 400), ("b.md", 700), ("c.txt", 500), ("d.bin", 10)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    assert [file.name for file in text_files([tmp_path], 0.001)] == ["a.py", "c.txt"]
+    assert [file.name for file in text_files([tmp_path / "d.bin", tmp_path], 1)] == ["d.bin", "a.py", "b.md", "c.txt"]
 
 
 def test_windows_are_those_of_a_loop_and_depend_on_seed_and_step_alone() -> None:
