@@ -1,14 +1,8 @@
-"""Work pools and their queues: made where they are missing, changed where they differ.
-
-cpu         data and orchestration, several runs at once
-gpu-h100    one run at a time a worker, one worker a GPU
-gpu-a100    the same, for smaller models
-"""
+"""Work pools and their queues: made where they are missing, changed where they differ."""
 
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
@@ -16,24 +10,7 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-QUEUES = {"urgent": 1, "default": 5, "scheduled": 10}
-"""Queue -> priority, 1 first: what a person waits for goes before what the clock started."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """A work pool. `gpu` is the name that the driver gives the card, part of it; empty for none."""
-
-    name: str
-    description: str
-    gpu: str = ""
-
-
-POOLS = (
-    Pool("cpu", "Dataset generation and pipelines: no GPU needed"),
-    Pool("gpu-h100", "Training, decoding and compression on H100: one process a GPU", "H100"),
-    Pool("gpu-a100", "Draft models and evaluation on A100: one process a GPU", "A100"),
-)
+from deployments.site import POOLS, QUEUES, Pool
 
 
 async def make_pools(client: PrefectClient, simulate: bool) -> None:

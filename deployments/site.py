@@ -1,4 +1,4 @@
-"""Site: where a Prefect server with its workers lives on this machine, and the settings of all its processes.
+"""Site: where a Prefect server with its workers lives on this machine, its pools, and the settings of its processes.
 
 The settings are those that notes of measurements ask for: the first dashboard, which calls no outside host; its API's
 address, which it otherwise takes for port 4200; heartbeats, without which a killed run stays "Running".
@@ -19,6 +19,26 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 HEARTBEAT_S = 30  # Prefect's smallest
 _FILE = "site.json"
 _POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
+
+
+QUEUES = {"urgent": 1, "default": 5, "scheduled": 10}
+"""Queue -> priority, 1 first: what a person waits for goes before what the clock started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A work pool. `gpu` is the name that the driver gives the card, part of it; empty for none."""
+
+    name: str
+    description: str
+    gpu: str = ""
+
+
+POOLS = (
+    Pool("cpu", "Dataset generation and pipelines: no GPU needed"),
+    Pool("gpu-h100", "Training, decoding and compression on H100: one process a GPU", "H100"),
+    Pool("gpu-a100", "Draft models and evaluation on A100: one process a GPU", "A100"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ from typing import Any
 import httpx
 
 from cogumi.errors import RunError, StorageError
-from deployments.pools import POOLS
 from deployments.processes import Processes
-from deployments.site import CHECKOUT, Site, checked, saved_site
+from deployments.site import CHECKOUT, POOLS, Site, checked, saved_site
 
 _START_S = 180.0
-_SERVER = "server"
+SERVER = "server"
+PREFECT = str(Path(sys.executable).parent / "prefect")
 Say = Callable[[str], None]
 
 
@@ -51,36 +51,42 @@ def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda 
     site = checked(replace(held or Site(str(home), str(Path.cwd())), **changes))
     home = Path(site.home)
     processes = Processes(home)
-    if processes.find(_SERVER) is not None:
+    if processes.find(SERVER) is not None:
         if held is not None and replace(held, simulate=site.simulate) != site:
             raise RunError("site-is-up", held.root)
     elif not _port_is_free(site):
         raise RunError("port-taken", f"{site.host}:{site.port}")
     site.save()
-    prefect = str(Path(sys.executable).parent / "prefect")
-    command = [prefect, "server", "start", "--host", site.host, "--port", str(site.port)]
-    server = processes.start(_SERVER, command, site.server_environment(), home)
-    _wait_for_answer(site, lambda: server.alive, server.log)
+    start_server(site, processes)
     say(f"server answers at {site.root}")
     register = [sys.executable, "-m", "deployments.register"]
     register += ["--simulate"] if site.simulate else []
     register += ["--notify", notify] if notify else []
     _run_here(site, register)
     say("work pools, queues, blocks and automations are there")
-    _run_here(site, [prefect, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"])
+    _run_here(site, [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"])
     say("deployments are there")
     for name, pool, more in workers_of(site):
-        worker = [prefect, "worker", "start", "--pool", pool, "--type", "process", "--name", name]
+        worker = [PREFECT, "worker", "start", "--pool", pool, "--type", "process", "--name", name]
         worker += ["--limit", "1"] if pool != "cpu" else []
         processes.start(name, worker, {**site.client_environment(), **more}, home)
         say(f"worker {name} is there")
     return status(home) or Standing(site, {}, False)
 
 
+def start_server(site: Site, processes: Processes) -> None:
+    """Start the site's server where it is not running, and wait until it answers. Raises StorageError
+    server-unreachable.
+    """
+    command = [PREFECT, "server", "start", "--host", site.host, "--port", str(site.port)]
+    server = processes.start(SERVER, command, site.server_environment(), Path(site.home))
+    _wait_for_answer(site, lambda: server.alive, server.log)
+
+
 def down(home: Path, grace_s: float) -> list[str]:
     """End the workers, which let running flows finish within the grace, then the server. Returns who was killed."""
     processes = Processes(home)
-    names = sorted((managed.name for managed in processes.all()), key=lambda name: name == _SERVER)
+    names = sorted((managed.name for managed in processes.all()), key=lambda name: name == SERVER)
     return [name for name in names if not processes.stop(name, grace_s)]
 
 

@@ -85,20 +85,22 @@ def make_base(
     tokenizer = load_tokenizer(data.folder / "tokenizer")
     corpus = read_corpus(data.folder, texts, tokenizer, FORMATS[recipe.dataset.chat_format])
     checkpoints = folder.path / "checkpoints" / f"{ARTIFACT}-{inputs}"
-    model = new_llama(llama_config(section, tokenizer), recipe.seed)
-    torch.nn.Module.to(model, device.torch_name)
-    first = validation_nll(model, corpus.validation, section.seq_length, device.torch_name)
-    with MetricsFile(folder.path / "logs" / f"{ARTIFACT}.jsonl") as metrics:
+    told_section = section.model_dump(mode="json")
+    with new_artifact(folder.path / ARTIFACT, STAGE, inputs, told_section, recipe.seed) as draft:
+        model = new_llama(llama_config(section, tokenizer), recipe.seed)
+        torch.nn.Module.to(model, device.torch_name)
+        first = validation_nll(model, corpus.validation, section.seq_length, device.torch_name)
+        with MetricsFile(folder.path / "logs" / f"{ARTIFACT}.jsonl") as metrics:
 
-        def told(step: Step) -> None:
-            metrics.add(step)
-            watch(step)
+            def told(step: Step) -> None:
+                metrics.add(step)
+                watch(step)
 
-        done = pretrain(model, corpus, schedule_of(section, recipe.seed), device.torch_name, checkpoints, told, stop)
-    if not done.finished:
-        raise RunError("run-stopped", f"{folder.name}: base, step {done.step} of {section.steps}")
-    figures = _figures(model, corpus, section, done, device) | {"dataset": data.artifact_id, "nll_first": first}
-    with new_artifact(folder.path / ARTIFACT, STAGE, inputs, section.model_dump(mode="json"), recipe.seed) as draft:
+            schedule = schedule_of(section, recipe.seed)
+            done = pretrain(model, corpus, schedule, device.torch_name, checkpoints, told, stop)
+        if not done.finished:
+            raise RunError("run-stopped", f"{folder.name}: base, step {done.step} of {section.steps}")
+        figures = _figures(model, corpus, section, done, device) | {"dataset": data.artifact_id, "nll_first": first}
         _write_model(model.cpu(), tokenizer, draft.path)
         draft.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -118,7 +118,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     with local_server(home) as environment:
         subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=300, capture_output=True)
-        yield environment["PREFECT_API_URL"].removesuffix("/api")
+        yield environment["PREFECT_UI_URL"]
 
 
 def test_the_dashboard_shows_the_run_its_tasks_and_artifacts(chromium: str, dashboard: str, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from cogumi.store.versions import Versions
-from deployments.local_server import end, local_server
+from deployments.local_server import local_server
+from deployments.processes import Processes
 
 pytestmark = pytest.mark.flows
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     """A server with the deployments on it, and a worker on the pool."""
     home = tmp_path_factory.mktemp("deployed")
     with local_server(home) as server:
-        environment = {**os.environ, **server, "COGUMI_HOME": str(ROOT), "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **server, "COGUMI_HOME": str(ROOT)}
         prefect = str(Path(sys.executable).parent / "prefect")
 
         def call(*arguments: str) -> None:
@@ -35,16 +36,15 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
             )
             assert done.returncode == 0, done.stdout + done.stderr
 
-        call("work-pool", "create", "cpu", "--type", "process")
+        for pool in ("cpu", "gpu-h100"):
+            call("work-pool", "create", pool, "--type", "process")
         call("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-        worker = subprocess.Popen(
-            [prefect, "worker", "start", "--pool", "cpu"], cwd=home, env=environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        processes = Processes(home)
+        processes.start("worker", [prefect, "worker", "start", "--pool", "cpu"], environment, home)
         try:
             yield {**environment, "home": str(home)}
         finally:
-            end(worker)
+            processes.stop("worker", 20)
 
 
 def post(environment: dict[str, str], path: str, body: dict[str, Any]) -> Any:
@@ -54,9 +54,8 @@ def post(environment: dict[str, str], path: str, body: dict[str, Any]) -> Any:
 
 
 def deployment(environment: dict[str, str], name: str) -> dict[str, Any]:
-    found = post(environment, "/deployments/filter", {})
-    (one,) = [d for d in found if d["name"] == name]
-    return dict(one)
+    url = f"{environment['PREFECT_API_URL']}/deployments/name/generate-dataset/{name}"
+    return dict(httpx.get(url, timeout=20).raise_for_status().json())
 
 
 def finished(environment: dict[str, str], run_id: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cogumi.errors import InputError, RunError
-from deployments.pools import POOLS, job_template
+from deployments.pools import job_template
 from deployments.processes import Processes
-from deployments.site import Site, asynchronous, checked, saved_site
+from deployments.site import POOLS, Site, asynchronous, checked, saved_site
 from deployments.stack import status, up, workers_of
 
 
