@@ -1,4 +1,4 @@
-"""python -m deployments.register: make pools, queues, blocks and automations on the server of this environment."""
+"""python -m deployments.register: pools, queues, limits, blocks and automations on the server of this environment."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from prefect.client.orchestration import get_client
 from blocks import BLOCKS
 from deployments.automations import make_automations
 from deployments.pools import make_pools
+from tasks.provider_limits import make_limits
 
 
 async def register(simulate: bool, notify: str) -> None:
@@ -18,6 +19,7 @@ async def register(simulate: bool, notify: str) -> None:
         await block.aregister_type_and_schema()
     async with get_client() as client:
         await make_pools(client, simulate)
+        await make_limits(client)
         await make_automations(client, notify)
 
 

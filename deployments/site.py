@@ -72,7 +72,11 @@ class Site:
             "DO_NOT_TRACK": "1",
             "COGUMI_HOME": self.work,
             "PYTHONPATH": str(CHECKOUT),
+            **self._locks(),
         }
+
+    def _locks(self) -> dict[str, str]:
+        return {"COGUMI_LOCKS_URL": self.redis_url} if self.redis_url else {}
 
     def server_environment(self) -> dict[str, str]:
         """What the server needs besides."""

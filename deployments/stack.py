@@ -63,7 +63,7 @@ def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda 
     register += ["--simulate"] if site.simulate else []
     register += ["--notify", notify] if notify else []
     _run_here(site, register)
-    say("work pools, queues, blocks and automations are there")
+    say("work pools, queues, limits, blocks and automations are there")
     _run_here(site, [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"])
     say("deployments are there")
     for name, pool, more in workers_of(site):

@@ -40,6 +40,7 @@ from tasks.dataset_tasks import (
     publish_dataset,
     publish_dataset_version,
 )
+from tasks.provider_limits import leased
 from tasks.resources import credentials, open_versions, with_recipe_block
 from tasks.scheduling import cancel_provider_batches, period_of_this_run, run_name
 
@@ -71,7 +72,11 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)
         store = await results_store(folder.path)
-        async with open_dataset_run(recipe, folder) as run, progress_artifact(run):
+        async with (
+            leased(recipe, request.rate_share) as granted,
+            open_dataset_run(granted, folder) as run,
+            progress_artifact(run),
+        ):
             plan = await open_plan(run, given, versions)
             CURRENT.set(Bench(run, plan, given))
             started = time.monotonic()

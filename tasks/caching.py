@@ -4,13 +4,16 @@ code.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
+from prefect.transactions import IsolationLevel
 
 from cogumi.errors import StorageError
+from tasks.redis_locks import RedisLocks
 
 
 @dataclass
@@ -23,6 +26,15 @@ class ContentKey(CachePolicy):
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         return f"{task_ctx.task.name}/{self.version}/{inputs['key']}"
+
+
+def cache_policy() -> CachePolicy:
+    """ContentKey; with COGUMI_LOCKS_URL (redis://...) serializable too: of tasks with one key at once, one runs."""
+    url = os.environ.get("COGUMI_LOCKS_URL", "")
+    if not url:
+        return ContentKey()
+    locks = RedisLocks(url)
+    return ContentKey().configure(isolation_level=IsolationLevel.SERIALIZABLE, lock_manager=locks)
 
 
 async def may_pass_with_time(task: Any, run: Any, state: Any) -> bool:

@@ -20,7 +20,7 @@ from cogumi.dataset.shards import Pointer
 from cogumi.dataset.steps import answer, grow, publish
 from cogumi.dataset.versions import publish_version
 from cogumi.store.versions import Versions
-from tasks.caching import ContentKey, may_pass_with_time
+from tasks.caching import cache_policy, may_pass_with_time
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ CURRENT: ContextVar[Bench] = ContextVar("dataset-bench")
     retries=2,
     retry_delay_seconds=5,
     retry_condition_fn=may_pass_with_time,
-    cache_policy=ContentKey(),
+    cache_policy=cache_policy(),
     persist_result=True,
     result_serializer=PLAIN_JSON,
 )
@@ -62,7 +62,7 @@ async def generate_questions(order: str, key: str) -> Pointer:
     retries=2,
     retry_delay_seconds=5,
     retry_condition_fn=may_pass_with_time,
-    cache_policy=ContentKey(),
+    cache_policy=cache_policy(),
     persist_result=True,
     result_serializer=PLAIN_JSON,
 )

@@ -50,6 +50,12 @@ class DatasetRequest(KeptRequest):
         "datasets", description="folder or fsspec URL (s3://...) that holds the versions, or block:NAME of a store"
     )
     approve: bool = Field(False, description="pause for an approval in the dashboard before the first paid call")
+    rate_share: float = Field(
+        1,
+        gt=0,
+        le=1,
+        description="share of each provider's rate; runs wait until theirs is free (limits provider-NAME)",
+    )
     credentials: list[str] = Field(
         default_factory=list, description="provider-credentials blocks on the server whose keys the run uses"
     )

@@ -1,0 +1,117 @@
+"""What runs share through the server and through Redis: a provider's rate, and the making of a result."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.transactions import IsolationLevel
+
+from blocks.pinned_store import PLAIN_JSON, PinnedStore
+from cogumi.recipe import load_recipe
+from tasks.caching import ContentKey
+from tasks.provider_limits import SLOTS, leased, limit_name, make_limits, scaled
+from tasks.redis_locks import RedisLocks
+
+pytestmark = pytest.mark.flows
+
+
+def recipe(provider: str) -> object:
+    names = ("questioner", "judge", "answerer")
+    rates = [f"teachers.{name}.{key}={value}" for name in names for key, value in (("rpm", 60), ("tpm", 1000))]
+    return load_recipe("tiny", [*rates, *(f"teachers.{name}.provider={provider}" for name in names)])
+
+
+async def test_runs_together_get_at_most_the_whole_rate_and_wait_for_their_share() -> None:
+    async with get_client() as client:
+        await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="provider-shared", limit=4))
+    order: list[str] = []
+
+    async def run(name: str, share: float, hold_s: float) -> float:
+        async with leased(recipe("shared"), share) as granted:  # type: ignore[arg-type]
+            order.append(f"{name} begins")
+            await asyncio.sleep(hold_s)
+            order.append(f"{name} ends")
+        assert granted.teachers["thinker"].rpm is None, "a teacher whose rate the recipe does not name"
+        return float(granted.teachers["judge"].rpm or 0)
+
+    half, quarter = asyncio.create_task(run("half", 0.5, 2)), asyncio.create_task(run("quarter", 0.25, 2))
+    await asyncio.sleep(1)
+    assert order == ["half begins", "quarter begins"] or order == ["quarter begins", "half begins"]
+    whole = await asyncio.wait_for(run("whole", 1, 0), 60)
+    assert order[-2:] == ["whole begins", "whole ends"] and "half ends" in order and "quarter ends" in order
+    assert (await half, await quarter, whole) == (30, 15, 60)
+
+
+async def test_a_provider_that_the_server_does_not_know_keeps_the_recipes_rate() -> None:
+    async with leased(recipe("nowhere"), 0.5) as granted:  # type: ignore[arg-type]
+        assert granted.teachers["judge"].rpm == 60
+    assert scaled(granted, {"nowhere": 0.5}).teachers["judge"].tpm == 500
+
+
+async def test_limits_are_made_for_the_presets_and_what_is_set_stays() -> None:
+    async with get_client() as client:
+        await make_limits(client)
+        made = [limit for limit in await client.read_global_concurrency_limits() if limit.name.startswith("provider-")]
+        assert {limit.limit for limit in made if limit.name != "provider-shared"} == {SLOTS}
+        assert limit_name("openrouter") in {limit.name for limit in made}
+        await client.update_global_concurrency_limit(limit_name("openrouter"), GlobalConcurrencyLimitUpdate(limit=7))
+        await make_limits(client)
+        assert (await client.read_global_concurrency_limit_by_name(limit_name("openrouter"))).limit == 7
+
+
+async def test_of_four_tasks_with_one_key_one_runs(redis_url: str, tmp_path: Path) -> None:
+    """Control: without locks all four do."""
+    ran: list[str] = []
+
+    async def four(policy: object) -> list[dict[str, str]]:
+        @task(cache_policy=policy, persist_result=True, result_serializer=PLAIN_JSON)  # type: ignore[arg-type]
+        async def work(key: str) -> dict[str, str]:
+            ran.append(key)
+            await asyncio.sleep(1)
+            return {"made": key}
+
+        @flow(persist_result=False)
+        async def together(key: str) -> list[dict[str, str]]:
+            store = PinnedStore(basepath=str(tmp_path / key))
+            await store.asave(f"locks-{key}", overwrite=True)
+            asked = work.with_options(result_storage=store)
+            return list(await asyncio.gather(*(asked(key=key) for _ in range(4))))
+
+        return await asyncio.wait_for(together("locked" if policy is not plain else "unlocked"), 60)
+
+    plain = ContentKey()
+    locks = RedisLocks(redis_url)
+    serial = ContentKey().configure(isolation_level=IsolationLevel.SERIALIZABLE, lock_manager=locks)
+    assert await four(plain) == [{"made": "unlocked"}] * 4 and ran.count("unlocked") == 4
+    assert await four(serial) == [{"made": "locked"}] * 4 and ran.count("locked") == 1
+
+
+def _hold(url: str) -> None:
+    RedisLocks(url, ttl_s=1.5).acquire_lock("shard", "doomed")
+    time.sleep(60)
+
+
+def test_a_killed_holder_is_outlived_and_a_living_one_is_not(redis_url: str) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=_hold, args=(redis_url,))
+    child.start()
+    locks = RedisLocks(redis_url, ttl_s=1.5)
+    until = time.monotonic() + 30
+    while not locks.is_lock_holder("shard", "doomed"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert not locks.acquire_lock("shard", "other", acquire_timeout=4), "it is renewed for as long as its holder lives"
+    with pytest.raises(ValueError, match="no lock"):
+        locks.release_lock("shard", "other")
+    child.kill()
+    child.join()
+    assert locks.acquire_lock("shard", "other", acquire_timeout=5)
+    assert locks.acquire_lock("shard", "other", acquire_timeout=0), "its own"
+    locks.release_lock("shard", "other")
+    assert locks.wait_for_lock("shard", 0) and not locks.is_locked("shard")
