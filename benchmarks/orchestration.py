@@ -98,8 +98,8 @@ async def _engine_ms() -> dict[str, float]:
     from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
 
     from blocks.pinned_store import PLAIN_JSON  # noqa: PLC0415
-    from flows.generate_dataset import results_store  # noqa: PLC0415
     from tasks.caching import ContentKey  # noqa: PLC0415
+    from tasks.resources import results_store  # noqa: PLC0415
 
     @task(cache_policy=NO_CACHE, persist_result=False)
     async def plain(key: str) -> None:

@@ -12,10 +12,12 @@ import json
 import posixpath
 from typing import Any
 
-import fsspec
 from prefect.filesystems import WritableFileSystem
 from prefect.serializers import JSONSerializer
-from pydantic import Field
+from prefect.types import SecretDict
+from pydantic import Field, PrivateAttr
+
+from cogumi.store.objects import ObjectStore
 
 PLAIN_JSON: JSONSerializer[Any] = JSONSerializer(object_encoder=None, object_decoder=None)
 """The only serializer whose records are read back: no encoder, no decoder, nothing that names code."""
@@ -28,11 +30,12 @@ class PinnedStore(WritableFileSystem):
     _block_type_slug = "cogumi-pinned-store"
 
     basepath: str = Field(description="folder or fsspec URL that holds the records")
+    options: SecretDict = Field(SecretDict({}), description="what fsspec needs to open it, keys among them")
+    _objects: ObjectStore | None = PrivateAttr(None)
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
         """A record's bytes. Raises ValueError for one that is not plain JSON, FileNotFoundError for none."""
-        with fsspec.open(self._place(path), "rb") as file:
-            data = bytes(file.read())
+        data = self._store().get(_inside(path))
         refuse_unless_plain(data)
         return data
 
@@ -40,24 +43,23 @@ class PinnedStore(WritableFileSystem):
         return await asyncio.to_thread(self.read_path, path)
 
     def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
-        """Write a record whole: beside its place first where the file system can rename."""
-        place = self._place(path)
-        filesystem, inner = fsspec.core.url_to_fs(place)
-        filesystem.makedirs(posixpath.dirname(inner), exist_ok=True)
-        if "file" in filesystem.protocol:
-            filesystem.pipe_file(f"{inner}.part", content)
-            filesystem.mv(f"{inner}.part", inner)
-        else:
-            filesystem.pipe_file(inner, content)
+        """Write a record, whole or not at all. Raises StorageError."""
+        self._store().put(_inside(path), content)
 
     async def awrite_path(self, path: str, content: bytes) -> None:
         await asyncio.to_thread(self.write_path, path, content)
 
-    def _place(self, path: str) -> str:
-        inner = posixpath.normpath(path)
-        if inner.startswith(("/", "..")):
-            raise ValueError(f"a result key leaves the store: {path!r}")
-        return f"{self.basepath.rstrip('/')}/{inner}"
+    def _store(self) -> ObjectStore:
+        if self._objects is None:
+            self._objects = ObjectStore(self.basepath, self.options.get_secret_value())
+        return self._objects
+
+
+def _inside(path: str) -> str:
+    inner = posixpath.normpath(path)
+    if inner.startswith(("/", "..")):
+        raise ValueError(f"a result key leaves the store: {path!r}")
+    return inner
 
 
 def refuse_unless_plain(data: bytes) -> None:

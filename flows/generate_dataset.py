@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -41,7 +40,7 @@ from tasks.dataset_tasks import (
     publish_dataset_version,
 )
 from tasks.provider_limits import leased
-from tasks.resources import credentials, open_versions, with_recipe_block
+from tasks.resources import credentials, open_versions, results_store, with_recipe_block
 from tasks.scheduling import cancel_provider_batches, period_of_this_run, run_name
 
 
@@ -71,7 +70,7 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
         given = request.read_questions(recipe)
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)
-        store = await results_store(folder.path)
+        store = await results_store(folder.path, request.results)
         async with (
             leased(recipe, request.rate_share) as granted,
             open_dataset_run(granted, folder) as run,
@@ -121,15 +120,6 @@ async def run_plan(plan: Plan, store: PinnedStore) -> list[Pointer]:
         await take_answered(run, plan, to_answer, answered)
         plan.end_pass()
     return pointers
-
-
-async def results_store(folder: Path) -> PinnedStore:
-    """The run's own store for task results, saved so that Prefect may name it."""
-    place = folder / "prefect-results"
-    name = f"run-{hashlib.sha256(str(place).encode()).hexdigest()[:12]}"
-    store = PinnedStore(basepath=str(place))
-    await store.asave(name, overwrite=True)
-    return store
 
 
 async def _within(slots: asyncio.Semaphore, task: Callable[..., Awaitable[Pointer]], *inputs: Any) -> Pointer:

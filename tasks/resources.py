@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from prefect.blocks.core import Block
+from prefect.types import SecretDict
 
 from blocks.artifact_store import ArtifactStore
+from blocks.pinned_store import PinnedStore
 from blocks.provider import ProviderCredentials
 from blocks.recipe import RecipeBlock
 from cogumi.dataset.request import DatasetRequest
@@ -39,6 +43,18 @@ async def open_versions(request: DatasetRequest) -> Versions | None:
     if not request.dataset or not request.versions.startswith(BLOCK):
         return request.open_versions()
     return (await _loaded(ArtifactStore, request.versions.removeprefix(BLOCK))).versions(request.dataset)
+
+
+async def results_store(folder: Path, place: str = "") -> PinnedStore:
+    """Where a run's task results go, saved on the server so that Prefect may name it: the run's folder, or `place`."""
+    options: dict[str, Any] = {}
+    if place.startswith(BLOCK):
+        block = await _loaded(ArtifactStore, place.removeprefix(BLOCK))
+        place, options = block.url, block.options()
+    store = PinnedStore(basepath=place or str(folder / "prefect-results"), options=SecretDict(options))
+    name = f"run-{hashlib.sha256(f'{folder} {place}'.encode()).hexdigest()[:12]}"
+    await store.asave(name, overwrite=True)
+    return store
 
 
 def open_store(store: str, name: str) -> Versions:

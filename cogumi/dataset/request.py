@@ -56,6 +56,9 @@ class DatasetRequest(KeptRequest):
         le=1,
         description="share of each provider's rate; runs wait until theirs is free (limits provider-NAME)",
     )
+    results: str = Field(
+        "", description="where Prefect keeps task results: a folder, s3://... or block:NAME; empty: the run's folder"
+    )
     credentials: list[str] = Field(
         default_factory=list, description="provider-credentials blocks on the server whose keys the run uses"
     )

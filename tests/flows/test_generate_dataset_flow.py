@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import contextlib
 import json
+import os
+import pickle
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -18,11 +25,15 @@ from prefect.client.schemas.filters import (
     FlowRunFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.filesystems import LocalFileSystem
+from pydantic import SecretStr
 
-from blocks.pinned_store import PinnedStore, refuse_unless_plain
+from blocks import ArtifactStore
+from blocks.pinned_store import PLAIN_JSON, PinnedStore, refuse_unless_plain
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import BudgetError, RunError
 from flows.generate_dataset import generate_dataset
+from tasks.caching import ContentKey
 from tests.conftest import bill_of
 
 pytestmark = pytest.mark.flows
@@ -53,8 +64,6 @@ async def artifacts_of(run: FlowRun) -> dict[str, Any]:
 
 async def settled_tasks(run: FlowRun, expected: int) -> list[TaskRun]:
     """The task runs, once the server has taken in their events."""
-    import asyncio
-
     found: list[TaskRun] = []
     for _ in range(60):
         found = await tasks_of(run)
@@ -95,26 +104,81 @@ async def test_a_cached_re_run_makes_no_call(root: Path) -> None:
     assert states == {"Cached"}
 
 
-async def test_a_tampered_result_is_not_run_and_the_work_is_done_again(root: Path, tmp_path: Path) -> None:
-    await generate_dataset(request(root, "tampered"))
-    charges = bill_of(root / "tampered" / "provider_bill.tsv")
-    trap = tmp_path / "trap"
+ATTACKS: list[dict[str, Any]] = [
+    {"type": "pickle"},
+    {"type": "json", "jsonlib": "json", "object_decoder": "shutil.rmtree"},
+    {"type": "json", "jsonlib": "pickle"},
+]
+
+
+class Bomb:
+    """Unpickled, it makes the folder that it names."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.place),)
+
+
+def attack(record: bytes, number: int, trap: Path, made: Path) -> bytes:
+    """A stored record as somebody who may write to the store would leave it."""
+    told = json.loads(record)
+    told["metadata"]["serializer"] = ATTACKS[number % 3]
+    told["result"] = json.dumps({"__class__": "shutil.rmtree", "data": {"path": str(trap)}})
+    if number % 3 == 0:
+        told["result"] = base64.encodebytes(pickle.dumps(Bomb(made))).decode()
+    return json.dumps(told).encode()
+
+
+@pytest.mark.parametrize("where", ["folder", "s3"])
+async def test_a_tampered_result_is_not_run_and_the_work_is_done_again(
+    root: Path, tmp_path: Path, s3_endpoint: str, where: str
+) -> None:
+    trap, made = tmp_path / "trap", tmp_path / "made-by-a-bomb"
     trap.mkdir()
-    attacks: list[dict[str, Any]] = [
-        {"type": "pickle"},
-        {"type": "json", "jsonlib": "json", "object_decoder": "shutil.rmtree"},
-        {"type": "json", "jsonlib": "pickle"},
-    ]
-    records = [path for path in (root / "tampered" / "prefect-results").rglob("*") if path.is_file()]
+    asked = request(root, f"tampered-{where}")
+    place = str(root / asked.run / "prefect-results")
+    options: dict[str, Any] = {}
+    if where == "s3":
+        block = ArtifactStore(url="s3://cogumi-test/results", access_key_id="k", secret_access_key=SecretStr("s"),
+                              endpoint_url=s3_endpoint, region="us-east-1")  # fmt: skip
+        await block.asave("results-on-s3", overwrite=True)
+        asked = asked.model_copy(update={"results": "block:results-on-s3"})
+        place, options = block.url, block.options()
+    await generate_dataset(asked)
+    charges = bill_of(root / asked.run / "provider_bill.tsv")
+    files, base = fsspec.core.url_to_fs(place, **options)
+    records = files.find(base)
     assert len(records) >= 32
     for number, path in enumerate(records):
-        record = json.loads(path.read_bytes())
-        record["metadata"]["serializer"] = attacks[number % 3]
-        record["result"] = json.dumps({"__class__": "shutil.rmtree", "data": {"path": str(trap)}})
-        path.write_text(json.dumps(record))
-    figures = await generate_dataset(request(root, "tampered"))
-    assert figures["rows"] == 80 and trap.is_dir()
-    assert bill_of(root / "tampered" / "provider_bill.tsv") == charges
+        files.pipe_file(path, attack(files.cat_file(path), number, trap, made))
+    figures = await generate_dataset(asked)
+    assert figures["rows"] == 80 and trap.is_dir() and not made.exists()
+    assert bill_of(root / asked.run / "provider_bill.tsv") == charges
+    assert all(b"shutil.rmtree" not in files.cat_file(path) for path in records), "made again and stored again"
+
+
+async def test_the_attacks_work_where_nothing_pins_the_store(root: Path, tmp_path: Path) -> None:
+    """Control: Prefect's own storage runs the same record, so the test above can fail."""
+    made = tmp_path / "made-by-a-bomb"
+    store = LocalFileSystem(basepath=str(tmp_path / "plain"))
+    await store.save("unpinned", overwrite=True)
+
+    @task(cache_policy=ContentKey(), persist_result=True, result_serializer=PLAIN_JSON, result_storage=store)
+    async def work(key: str) -> str:
+        return key
+
+    @flow(persist_result=False)
+    async def once() -> str:
+        return await work(key="k")
+
+    await once()
+    (record,) = [path for path in (tmp_path / "plain").rglob("*") if path.is_file()]
+    record.write_bytes(attack(record.read_bytes(), 0, tmp_path, made))
+    with contextlib.suppress(Exception):
+        await once()
+    assert made.is_dir()
 
 
 async def test_lost_shards_behind_cached_tasks_are_made_again_for_nothing(root: Path) -> None:
