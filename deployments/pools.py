@@ -20,7 +20,7 @@ async def make_pools(client: PrefectClient, simulate: bool) -> None:
         try:
             await client.read_work_pool(pool.name)
             await client.update_work_pool(
-                pool.name, WorkPoolUpdate(description=pool.description, base_job_template=template)
+                pool.name, WorkPoolUpdate(description=pool.description, base_job_template=template, is_paused=False)
             )
         except ObjectNotFound:
             made = WorkPoolCreate(

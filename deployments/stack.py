@@ -24,6 +24,8 @@ from deployments.processes import Processes
 from deployments.site import CHECKOUT, POOLS, Site, checked, saved_site
 
 _START_S = 180.0
+_LOOK_S = 0.5
+_LEAST_GRACE_S = 2.0  # for a process to end by itself, once it is asked to
 SERVER = "server"
 PREFECT = str(Path(sys.executable).parent / "prefect")
 Say = Callable[[str], None]
@@ -84,10 +86,30 @@ def start_server(site: Site, processes: Processes) -> None:
 
 
 def down(home: Path, grace_s: float) -> list[str]:
-    """End the workers, which let running flows finish within the grace, then the server. Returns who was killed."""
+    """End a site: nothing new is begun, what runs may finish within the grace, then workers and server are ended.
+
+    Returns the processes that had to be killed.
+    """
+    until = time.monotonic() + grace_s
+    site = saved_site(home)
+    if site is not None and answers(site):
+        _drain(site, until)
     processes = Processes(home)
     names = sorted((managed.name for managed in processes.all()), key=lambda name: name == SERVER)
-    return [name for name in names if not processes.stop(name, grace_s)]
+    return [name for name in names if not processes.stop(name, max(_LEAST_GRACE_S, until - time.monotonic()))]
+
+
+def _drain(site: Site, until: float) -> None:
+    """Pause the pools and wait until no flow run goes on, or the time is over. `up` takes the pools up again."""
+    api = f"{site.root}/api"
+    asked = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}, "limit": 1}
+    try:
+        for pool in POOLS:
+            httpx.patch(f"{api}/work_pools/{pool.name}", json={"is_paused": True}, timeout=10)
+        while httpx.post(f"{api}/flow_runs/filter", json=asked, timeout=10).json() and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+    except httpx.HTTPError:
+        return  # a server that does not answer has nothing to wait for
 
 
 def status(home: Path) -> Standing | None:

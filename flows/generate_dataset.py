@@ -30,7 +30,7 @@ from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.keys import keys_given
 from tasks.approval import approval
-from tasks.dashboard import progress_artifact, show_results, told_when_the_budget_is_reached
+from tasks.dashboard import progress_artifact, show_results, tag_this_run, told_when_the_budget_is_reached
 from tasks.dataset_tasks import (
     CURRENT,
     Bench,
@@ -60,6 +60,8 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
     request = await with_recipe_block(request)
     request = request.named(period_of_this_run(Path(request.root)) if request.dataset else "")
     recipe = request.load()
+    providers = sorted({f"provider:{teacher.label}" for teacher in recipe.teachers.values()})
+    await asyncio.to_thread(tag_this_run, "dataset", f"run:{request.run}", *providers)
     await approval(request, recipe)
     versions = await open_versions(request)
     with (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, runtime, tags
+from prefect import flow, runtime
 
 from cogumi.store.run_folder import run_path
 from cogumi.system.request import PipelineRequest
@@ -38,15 +38,13 @@ async def pipeline(request: PipelineRequest) -> dict[str, Any]:
     request = request.named(period_of_this_run(Path(request.dataset.root)))
     run, name, store = request.dataset.run, request.dataset.dataset, request.dataset.versions
     request.keep(run_path(Path(request.dataset.root), run))
-    with tags("cogumi", "dataset", f"run:{run}"):
-        figures = await generate_dataset(request.dataset)
+    figures = await generate_dataset(request.dataset)
     data = open_store(store, name).of_run(run)
     made = {"generate-dataset": (f"{name}@{data.label}", data.metrics)}
     if request.dataset.load().base is not None:
         base = request.base(data.label)
         if request.dispatch == "local":
-            with tags("cogumi", "training", f"run:{run}"):
-                pretrain_base(base)
+            pretrain_base(base)
         else:
             await dispatch(BASE_ON_H100, base.model_dump(mode="json"), run, after=figures)
         models = open_store(store, f"{name}{MODELS}")

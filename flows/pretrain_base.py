@@ -7,8 +7,10 @@ from typing import Any
 
 from prefect import flow, runtime
 
+from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
 from cogumi.training.request import MODELS, BaseRequest
+from tasks.dashboard import tag_this_run
 from tasks.resources import open_store
 from tasks.training_board import show_training
 from tasks.training_tasks import claim_for_base, fetch_published_dataset, publish_base, train_base
@@ -29,6 +31,7 @@ def pretrain_base(request: BaseRequest) -> dict[str, Any]:
     """
     request = request.named()
     recipe = request.load()
+    tag_this_run("training", f"run:{request.run}")
     device = claim_for_base(recipe)
     datasets = open_store(request.store, request.name) if request.dataset else None
     with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base") as folder:
@@ -39,4 +42,6 @@ def pretrain_base(request: BaseRequest) -> dict[str, Any]:
             models = open_store(request.store, f"{request.name}{MODELS}")
             figures = {**figures, "artifact": publish_base(models, folder, figures)}
         show_training(folder, figures)
+        if (folder.dataset / "receipt.json").is_file():
+            write_report(folder.path)  # where the dataset was made on this machine
     return figures

@@ -13,12 +13,13 @@ from typing import Any
 
 from prefect import runtime
 from prefect.artifacts import (
-    acreate_image_artifact,
     acreate_link_artifact,
+    acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
+from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 
 from cogumi.dataset.context import DatasetRun
@@ -27,6 +28,13 @@ from cogumi.report.html import funnel
 from cogumi.report.plots import domain_bars, image_url
 
 _EVERY_S = 5.0
+
+
+def tag_this_run(*tags: str) -> None:
+    """Tag this flow run. Its tasks stay without: each tag of a task run asks the server for a slot before it starts."""
+    with get_client(sync_client=True) as client:
+        held = client.read_flow_run(runtime.flow_run.id).tags
+        client.update_flow_run(runtime.flow_run.id, tags=sorted({*held, "cogumi", *tags}))
 
 
 @asynccontextmanager
@@ -66,8 +74,8 @@ async def show_results(run: str, report: dict[str, Any], page: Path) -> None:
         report["cost"], key=artifact_key(run, "cost"), description="Cost by stage and model, known and at risk (USD)"
     )
     bars = f"Rows of {run} by domain, easy and hard"
-    await acreate_image_artifact(
-        image_url(domain_bars(stage["cells"])), key=artifact_key(run, "domains"), description=bars
+    await acreate_markdown_artifact(
+        f"![{bars}]({image_url(domain_bars(stage['cells']))})", key=artifact_key(run, "domains"), description=bars
     )
     await acreate_link_artifact(
         page.as_uri(),

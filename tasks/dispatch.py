@@ -53,7 +53,12 @@ async def dispatch(deployment: str, request: dict[str, Any], run: str, after: An
         child = await _under_way(client, deployment, tag)
         if child is None:
             child = await arun_deployment(
-                deployment, parameters={"request": request}, tags=["cogumi", tag], timeout=0, client=client
+                deployment,
+                parameters={"request": request},
+                flow_run_name=f"{deployment.partition('/')[0]}-{run}",
+                tags=["cogumi", tag],
+                timeout=0,
+                client=client,
             )
             logger.info("%s: flow run %s", deployment, child.name)
         else:

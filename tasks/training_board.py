@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from cogumi.report.plots import curve, image_url
 from cogumi.store.run_folder import RunFolder
@@ -29,6 +29,5 @@ def show_training(folder: RunFolder, figures: dict[str, Any]) -> None:
     if points:
         told = f"Training loss of {folder.name} by step, nats a token, on {where}"
         control = ("without context", float(figures["nll_unigram"]))
-        create_image_artifact(
-            image_url(curve(points, told, control)), key=artifact_key(folder.name, "base-loss"), description=told
-        )
+        plot = f"![{told}]({image_url(curve(points, told, control))})"
+        create_markdown_artifact(plot, key=artifact_key(folder.name, "base-loss"), description=told)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cogumi.cli.output import console
 from cogumi.errors import InputError, Interrupted
 from cogumi.lm.device import claim_device
+from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.request import MODELS, BaseRequest, fetch_dataset
@@ -92,4 +93,6 @@ def _in_process(request: BaseRequest, quiet: bool) -> dict[str, Any]:
             models = Versions(request.store, f"{request.name}{MODELS}")
             version = models.publish(folder.path / "base", folder.name)
             figures = {**figures, "artifact": f"{models.name}@{version.label}"}
+        if (folder.dataset / "receipt.json").is_file():
+            write_report(folder.path)
     return figures

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections import Counter
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,7 +117,7 @@ def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str
     announce(request, recipe, quiet)
     try:
         with contextlib.nullcontext() if quiet else watching(recipe):
-            return asyncio.run(_with_prefect(request)) if prefect else asyncio.run(_in_process(request, recipe))
+            return asyncio.run(_with_prefect(request) if prefect else _or_sigterm(_in_process(request, recipe)))
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
 
@@ -187,6 +189,18 @@ async def _with_prefect(request: DatasetRequest) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         raise InputError("from-wheel", str(error)) from None
     return await generate_dataset(request)
+
+
+async def _or_sigterm(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """The work's result; SIGTERM ends it as Ctrl-C does: replies under way are waited for."""
+    loop, told = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    loop.add_signal_handler(signal.SIGTERM, told.cancel)
+    try:
+        return await told
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cogumi.store.artifacts import read_receipt
 from cogumi.store.files import read_json, write_atomic, write_json
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run
+from cogumi.training.metrics import read_metrics
 
 
 def write_report(folder: Path) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def write_report(folder: Path) -> dict[str, Any]:
     ledger = Ledger.view(os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}", run["name"])
     try:
         report = build_report(folder, run, ledger)
-        page = render(report, read_rows(folder, report["stages"]["generate_dataset"]["rows"], ledger))
+        page = render(report, read_rows(folder, report["stages"]["generate_dataset"]["rows"], ledger), _losses(folder))
     finally:
         ledger.close()
     write_json(folder / "report.json", report)
@@ -46,12 +47,24 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
         "created": run["created"],
         "rerun": run["command"] or f"cogumi run dataset --recipe {run['recipe']['name']} --run {run['name']}",
         "versions": {"cogumi": run["cogumi"], "git": run["git"], "python": run["python"], **run["versions"]},
-        "stages": {"generate_dataset": stage},
+        "stages": {"generate_dataset": stage, **_later_stages(folder)},
         "cost": _money(ledger.table("stage", "provider", "model")),
         "attempts": ledger.table("provider", "stage", "state", "error_code"),
         "retries": [{**row, "waited_s": round(row["waited_s"], 3)} for row in ledger.failures()],
         "files": receipt["files"] if receipt else {},
     }
+
+
+def _later_stages(folder: Path) -> dict[str, Any]:
+    """The figures of the stages after the dataset, by their receipts."""
+    receipt = read_receipt(folder / "base")
+    return {receipt["stage"]: receipt["metrics"]} if receipt else {}
+
+
+def _losses(folder: Path) -> list[tuple[int, float]]:
+    """The base model's training loss by step."""
+    file = folder / "logs" / "base.jsonl"
+    return [(row["step"], row["loss"]) for row in read_metrics(file)] if file.is_file() else []
 
 
 def _money(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cogumi.report.plots import domain_bars, length_histogram
+from cogumi.report.plots import curve, domain_bars, length_histogram
 from cogumi.report.rows import ReportRows
 
 _HIDDEN = re.compile(r"[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def render(report: dict[str, Any], rows: ReportRows) -> str:
-    """The page as text."""
+def render(report: dict[str, Any], rows: ReportRows, losses: Sequence[tuple[int, float]] = ()) -> str:
+    """The page as text; `losses` are the base model's by step, where there is one."""
     stage = report["stages"]["generate_dataset"]
+    base = report["stages"].get("pretrain_base")
     environment = Environment(
         loader=PackageLoader("cogumi.report"),
         autoescape=True,
@@ -32,6 +34,8 @@ def render(report: dict[str, Any], rows: ReportRows) -> str:
         bars=domain_bars(stage["cells"]),
         histogram=length_histogram(rows.lengths),
         verdict=verdict(stage),
+        base=base,
+        losses=curve(losses, "Training loss by step", ("without context", base["nll_unigram"])) if base else "",
     )
     return str(page)
 

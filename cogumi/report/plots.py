@@ -81,7 +81,10 @@ def curve(points: Sequence[tuple[int, float]], title: str, control: tuple[str, f
         parts.append(f'<polyline class="line control" points="{at(first, control[1])} {at(last, control[1])}"/>')
         parts.append(_text(_WIDTH - 20, float(at(last, control[1]).split(",")[1]) - 5, control[0], "end"))
     parts += [_text(left - 6, 14, f"{high:.2f}", "end"), _text(left - 6, height - 8, f"{low:.2f}", "end")]
-    parts += [_text(left, height + 14, f"{first:,}", "start"), _text(_WIDTH - 20, height + 14, f"step {last:,}", "end")]
+    parts += [
+        _text(left, height + 14, f"{first:,.0f}", "start"),
+        _text(_WIDTH - 20, height + 14, f"step {last:,.0f}", "end"),
+    ]
     return _svg(title, height + 24, parts)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from cogumi.errors import CogumiError, RunError
 from cogumi.store.ledger import Attempt, Ledger
@@ -27,6 +27,7 @@ from cogumi.teachers.types import Reply, Request, Usage, request_key
 from cogumi.teachers.wire_errors import WireError, status_code
 
 _FAILURES_IN_A_ROW = 25
+_DRAIN_S = 20.0
 
 
 class Wire(Protocol):
@@ -87,6 +88,8 @@ class LedgeredTeacher:
         self._slots = asyncio.Semaphore(in_flight)
         self._wall_clock = wall_clock
         self._pending: dict[str, asyncio.Task[Reply]] = {}
+        self._open: set[asyncio.Task[Reply]] = set()
+        self._abandoned: set[asyncio.Task[Reply]] = set()
         self._broken: CogumiError | None = None
         self._failed_in_a_row = 0
 
@@ -109,6 +112,12 @@ class LedgeredTeacher:
         return await self._buy_once(key, request, stage)
 
     async def aclose(self) -> None:
+        """Close; replies that are under way are waited for, 20 s at most, since they are paid for."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=_DRAIN_S)
+            for attempt in self._open:
+                attempt.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
         await self._transport.aclose()
 
     async def _buy_once(self, key: str, request: Request, stage: str) -> Reply:
@@ -131,7 +140,7 @@ class LedgeredTeacher:
             async with self._slots:
                 self._refuse_if_broken()
                 try:
-                    reply = await self._attempt(key, request, stage, waited)
+                    reply = await self._to_its_end(self._attempt(key, request, stage, waited))
                     self._failed_in_a_row = 0
                     return reply
                 except WireError as error:
@@ -145,6 +154,23 @@ class LedgeredTeacher:
             waited = wait
             await asyncio.sleep(wait)
 
+    async def _to_its_end(self, attempt: Coroutine[Any, Any, Reply]) -> Reply:
+        """An attempt that has been sent goes on when nobody waits for it any more: its reply is in the ledger then."""
+        task = asyncio.ensure_future(attempt)
+        self._open.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._abandoned.add(task)
+            raise
+
+    def _forget(self, task: asyncio.Task[Reply]) -> None:
+        self._open.discard(task)
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where nobody waits for it any more
+
     async def _attempt(self, key: str, request: Request, stage: str, waited: float) -> Reply:
         """One send. Every way out leaves a settled ledger row, except a crash, which leaves the intent."""
         worst = self._price.worst(request)
@@ -153,6 +179,8 @@ class LedgeredTeacher:
         try:
             body = self._wire.encode(request)
             reserved = await self.limiter.acquire(prompt_bytes(request) // 4, request.max_tokens)
+            if asyncio.current_task() in self._abandoned:
+                raise asyncio.CancelledError  # not sent yet, and nobody waits for it
             number = self._ledger.attempts_made(key) + 1
             await self._ledger.intend(
                 Attempt(key, number, stage, self.provider, request.model, body, worst, self._wall_clock())

@@ -68,12 +68,18 @@ class Person:
     def clicks(self, words: str) -> None:
         self._until(lambda: self._click(words), 20, f"no button {words!r}")
 
+    def clicks_tab(self, words: str) -> None:
+        self.waits_for(lambda: self._click(words, f"//*[normalize-space(.)='{words}']"), f"no tab {words!r}")
+
+    def waits_for(self, what: Callable[[], bool], otherwise: str, within_s: float = 20) -> None:
+        self._until(what, within_s, otherwise)
+
     def photographs(self, path: Path) -> bytes:
         self.driver.save_screenshot(str(path))
         return path.read_bytes()
 
-    def _click(self, words: str) -> bool:
-        for button in self.driver.find_elements(By.TAG_NAME, "button"):
+    def _click(self, words: str, where: str = "//button") -> bool:
+        for button in self.driver.find_elements(By.XPATH, where):
             if button.text.strip() == words and button.is_displayed():
                 self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
                 button.click()

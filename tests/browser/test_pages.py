@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from cogumi.dataset.plan import Plan
@@ -19,7 +15,6 @@ from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.recipe import load_recipe
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
-from deployments.local_server import local_server
 from tests.browser.driving import FLAGS
 from tests.conftest import miss
 
@@ -99,38 +94,3 @@ def test_the_report_asks_the_network_for_nothing(chromium: str, report: Path, tm
     asked = [line for line in log.read_text().splitlines() if '"url":"http' in line and "127.0.0.1" not in line]
     own = [line for line in asked if "google" not in line and "gvt" not in line]  # the browser's own errands
     assert own == []
-
-
-@pytest.fixture(scope="module")
-def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server with one finished run of the flow."""
-    home = tmp_path_factory.mktemp("prefect")
-    command = [
-        sys.executable,
-        "-m",
-        "cogumi.cli.main",
-        "run",
-        "dataset",
-        "--recipe",
-        "tiny",
-        "--root",
-        str(home / "runs"),
-    ]
-    with local_server(home) as environment:
-        subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=300, capture_output=True)
-        yield environment["PREFECT_UI_URL"]
-
-
-def test_the_dashboard_shows_the_run_its_tasks_and_artifacts(chromium: str, dashboard: str, tmp_path: Path) -> None:
-    runs = httpx.post(f"{dashboard}/api/flow_runs/filter", json={}, timeout=10).json()
-    (run,) = [run for run in runs if run["name"] == "dataset-tiny"]
-    page = f"{dashboard}/runs/flow-run/{run['id']}"
-    dom = browse(chromium, page, tmp_path, "--window-size=1400,1200", wait_ms=15_000)
-    assert "dataset-tiny" in dom and "Completed" in dom
-    picture = shoot(chromium, page, tmp_path, "run.png", "1400,1200", wait_ms=15_000)
-    assert len(picture) > 30_000
-    artifacts = browse(chromium, f"{dashboard}/artifacts", tmp_path, "--window-size=1400,1200", wait_ms=15_000)
-    assert "tiny-funnel" in artifacts and "tiny-retries" in artifacts and "tiny-cost" in artifacts
-    keep = os.environ.get("COGUMI_KEEP_PICTURES")
-    if keep:
-        Path(keep, "dashboard.png").write_bytes(picture)

@@ -47,6 +47,10 @@ async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, t
     phases = await artifact("road-p1-phases")
     assert "road-base@v0001" in phases and "road@v0001" in phases
     assert "data:image/svg+xml" in await artifact("road-p1-base-loss")
+    report = json.loads((folder / "report.json").read_text())["stages"]
+    assert report["generate_dataset"]["rows"] == 80 and report["pretrain_base"]["learned"]
+    page = (folder / "report.html").read_text()
+    assert "Base model" in page and "it has learned from context" in page and "Training loss by step" in page
     assert PipelineRequest.kept(folder).dataset.period == "p1"
 
     assert await pipeline(request) == made, "again: the same ids"

@@ -38,7 +38,7 @@ def test_a_phase_runs_on_its_pool_and_its_receipt_says_that_it_was_simulated(sit
     (child,) = site.runs("base-plain")
     assert child["work_pool_name"] == "gpu-h100" and {"gpu", "training", "run:plain"} <= set(child["tags"])
     (data,) = site.runs("dataset-plain")
-    assert {"cogumi", "run:plain"} <= set(data["tags"])
+    assert {"cogumi", "dataset", "run:plain", "provider:loopback"} <= set(data["tags"])
     receipt = read_receipt(site.folder / "runs" / "plain" / "base")
     assert receipt is not None and receipt["metrics"]["device"]["simulated"]
     assert receipt["metrics"]["device"]["pool"] == "gpu-h100"

@@ -82,3 +82,17 @@ def test_a_server_that_is_killed_in_the_middle_is_survived(site: Site) -> None:
     until(lambda: (site.folder / "runs" / "deserted" / "dataset" / "receipt.json").exists(), 120)
     assert site.ended(run)["state_type"] == "COMPLETED"
     check_money(site.folder / "runs" / "deserted")
+
+
+def test_down_lets_a_running_flow_finish_within_its_grace(site: Site) -> None:
+    request = {"recipe": "tiny", "run": "finishing", "overrides": ["loopback.latency_s=2", "loopback.fault_share=0"]}
+    run = site.start("generate-dataset/on-demand", request)
+    until(lambda: (site.folder / "runs" / "finishing" / "provider_bill.tsv").exists(), 60)
+    site.cogumi("down", "--grace", "90")
+    assert (site.folder / "runs" / "finishing" / "dataset" / "receipt.json").exists()
+    money = check_money(site.folder / "runs" / "finishing")
+    assert money.unknown == 0
+    site.cogumi("up")
+    assert site.get(f"/flow_runs/{run}")["state_type"] == "COMPLETED"
+    again = site.start("generate-dataset/on-demand", {"recipe": "tiny", "run": "afterwards", "overrides": [SMALL]})
+    assert site.ended(again)["state_type"] == "COMPLETED", "its pools are taken up again"

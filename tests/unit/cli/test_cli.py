@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
+from tests.torture.oracle import check_money
 
 NO_PREFECT = ["--no-prefect"]
 
@@ -198,9 +200,8 @@ def test_a_newer_run_folder_is_left_alone(tmp_path: Path) -> None:
     refused(cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path), "run-newer", 3)
 
 
-def test_an_interrupt_is_an_exit_code_and_the_run_resumes(tmp_path: Path) -> None:
-    import signal
-
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_takes_the_replies_that_are_paid_for_and_the_run_resumes(tmp_path: Path, number: int) -> None:
     command = [
         sys.executable,
         "-m",
@@ -224,9 +225,13 @@ def test_an_interrupt_is_an_exit_code_and_the_run_resumes(tmp_path: Path) -> Non
     bill = tmp_path / "runs" / "tiny" / "provider_bill.tsv"
     while not bill.exists() or not bill.read_text():
         assert child.poll() is None
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, said = child.communicate(timeout=20)
     assert child.returncode == 130 and "run-interrupted" in said and "Traceback" not in said
+    with sqlite3.connect(tmp_path / "runs" / "tiny" / "ledger.db") as ledger:
+        states = dict(ledger.execute("select state, count(*) from attempts group by state"))
+    assert set(states) <= {"received", "failed"}, "nothing that was sent is left without its reply"
+    assert check_money(tmp_path / "runs" / "tiny").received == states["received"] > 0
     assert cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path).returncode == 0
 
 

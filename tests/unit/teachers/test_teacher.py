@@ -54,6 +54,23 @@ async def test_askers_of_the_same_thing_at_once_share_one_call(loopback: Start, 
     assert bill_of(tmp_path / "bill-0.tsv")[0] == 1
 
 
+async def test_what_was_sent_is_read_though_its_asker_has_gone_and_what_was_not_is_not_sent(
+    loopback: Start, hire: Hire, ledger: Ledger, tmp_path: Path
+) -> None:
+    teacher = hire(loopback(latency_s=0.5).url, in_flight=3)
+    asking = [asyncio.ensure_future(teacher.complete(request(f"question {n}"), "s")) for n in range(6)]
+    while teacher.tally.open < 3:
+        await asyncio.sleep(0.01)
+    for asker in asking:
+        asker.cancel()
+    assert all(isinstance(r, asyncio.CancelledError) for r in await asyncio.gather(*asking, return_exceptions=True))
+    await teacher.aclose()
+    charges, cost = bill_of(tmp_path / "bill-0.tsv")
+    totals = ledger.totals()
+    assert charges == totals.received == 3 and totals.unknown == 0
+    assert cost == totals.cost_nanousd and totals.at_risk_nanousd == 0
+
+
 async def test_a_replica_is_another_request(loopback: Start, hire: Hire, tmp_path: Path) -> None:
     teacher = hire(loopback().url)
     await teacher.complete(request("same", 0), "s")
