@@ -9,6 +9,7 @@ import signal
 import time
 from typing import Any
 
+import httpx
 import pytest
 
 from cogumi.store.artifacts import read_receipt
@@ -32,8 +33,14 @@ def in_training(site: Site, run: str) -> dict[str, Any]:
     return site.runs(f"base-{run}")[-1]
 
 
-def test_a_phase_runs_on_its_pool_and_its_receipt_says_that_it_was_simulated(site: Site) -> None:
-    ended = site.ended(pipeline(site, "plain"))
+@pytest.fixture(scope="module")
+def pair(site: Site) -> tuple[str, str]:
+    """Two pipelines at once: one that completes, one whose phase fails."""
+    return pipeline(site, "plain"), pipeline(site, "failing", "base.texts=[/nowhere]")
+
+
+def test_a_phase_runs_on_its_pool_and_its_receipt_says_that_it_was_simulated(site: Site, pair: tuple[str, str]) -> None:
+    ended = site.ended(pair[0])
     assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
     (child,) = site.runs("base-plain")
     assert child["work_pool_name"] == "gpu-h100" and {"gpu", "training", "run:plain"} <= set(child["tags"])
@@ -46,8 +53,8 @@ def test_a_phase_runs_on_its_pool_and_its_receipt_says_that_it_was_simulated(sit
     assert made.metrics["device"]["simulated"] and made.metrics["dataset"].startswith("gpu@v")
 
 
-def test_a_phase_that_fails_fails_its_pipeline_with_its_words(site: Site) -> None:
-    ended = site.ended(pipeline(site, "failing", "base.texts=[/nowhere]"))
+def test_a_phase_that_fails_fails_its_pipeline_with_its_words(site: Site, pair: tuple[str, str]) -> None:
+    ended = site.ended(pair[1])
     assert ended["state_type"] == "FAILED"
     assert "phase-failed" in ended["state"]["message"] and "corpus-unreadable" in ended["state"]["message"]
 
@@ -92,7 +99,6 @@ def test_a_second_pipeline_of_the_run_joins_the_phase_that_is_under_way(site: Si
 def test_a_new_dataset_is_trained_on_where_the_trigger_is_on_and_once(site: Site) -> None:
     (trigger,) = site.post("/automations/filter", {"automations": {"name": {"any_": [TRIGGER]}}})
     assert trigger["enabled"] is False, "off until somebody switches it on"
-    import httpx
 
     def switched(on: bool) -> None:
         httpx.patch(f"{site.api}/automations/{trigger['id']}", json={"enabled": on}, timeout=20).raise_for_status()
@@ -102,10 +108,10 @@ def test_a_new_dataset_is_trained_on_where_the_trigger_is_on_and_once(site: Site
         time.sleep(5)  # the server reads its automations anew every few seconds
         request = {"recipe": "tiny", "dataset": "watched", "run": "watched-1", "period": "1"}
         assert site.ended(site.start("generate-dataset/on-demand", request))["state_type"] == "COMPLETED"
-        until(lambda: site.runs("base-watched-latest"), 60)
-        (child,) = site.runs("base-watched-latest")
+        until(lambda: site.runs("base-watched-v1"), 60)
+        (child,) = site.runs("base-watched-v1")
         assert site.ended(child["id"])["state_type"] == "COMPLETED"
-        assert Versions(str(site.folder / "datasets"), "watched-base").get().run == "watched-latest"
+        assert Versions(str(site.folder / "datasets"), "watched-base").get().run == "watched-v1"
         before = len(site.post("/flow_runs/filter", {"flows": {"name": {"any_": ["pretrain-base"]}}}))
         assert site.ended(pipeline(site, "taken-further"))["state_type"] == "COMPLETED"
         time.sleep(10)

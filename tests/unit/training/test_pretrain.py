@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,15 @@ def test_killed_at_any_step_it_ends_with_the_same_bits(corpus: Corpus, tmp_path:
     assert same(weights(model), whole)
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Background jobs are started deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("how", ["ctrl-c", "sigterm"])
 def test_an_interrupt_in_the_middle_of_a_step_saves_that_very_step(corpus: Corpus, tmp_path: Path, how: str) -> None:
     """The signal reaches the thread that waits while the other one works."""
