@@ -67,8 +67,8 @@ def remove_when_retried(root: str, planted: Path) -> None:
     planted.rmdir()
 
 
-def photograph(user: Person, root: str, run: str, into: Path) -> None:
-    """Every page that the documentation shows, once its words are there."""
+def photograph(user: Person, root: str, run: str, into: Path, settle_s: float = 5) -> None:
+    """Every page that the documentation shows, once its words are there; the graph is drawn some seconds later."""
     dataset = flow_run(root, f"dataset-{RUN}")
     retried = one(root, "task_runs", {"task_runs": {"name": {"any_": [SHARD]}}})
     form = httpx.get(f"{root}/api/deployments/name/generate-dataset/on-demand", timeout=20).json()["id"]
@@ -89,7 +89,7 @@ def photograph(user: Person, root: str, run: str, into: Path) -> None:
     for name, path, words in pages:
         user.opens(f"{root}{path}")
         user.sees(*words)
-        time.sleep(5)  # the graph is drawn after the words are there
+        time.sleep(settle_s)
         user.photographs(into / f"{name}.png")
 
 

@@ -28,9 +28,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         down(home, grace_s=2)
 
 
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[Person]:
-    with person(tmp_path / "browser", size="1500,1300") as made:
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    with person(tmp_path_factory.mktemp("browser"), size="1500,1300") as made:
         yield made
 
 
@@ -108,7 +108,7 @@ def test_limits_and_automations_are_listed(site: tuple[str, str], user: Person) 
 
 def test_the_pictures_of_the_documentation_can_be_made(site: tuple[str, str], user: Person, tmp_path: Path) -> None:
     root, run = site
-    photograph(user, root, run, tmp_path)
+    photograph(user, root, run, tmp_path, settle_s=0.5)
     made = sorted(path.name for path in tmp_path.glob("*.png"))
     assert made == [
         f"{name}.png"

@@ -16,9 +16,10 @@ from cogumi.store.artifacts import read_receipt
 from cogumi.store.versions import Versions
 from deployments.processes import family_of
 from tests.torture.conftest import Site, until
+from tests.torture.driving import LONG
 
 pytestmark = pytest.mark.torture
-LONG = ["base.steps=4000", "base.warmup_steps=10", "base.save_every=20"]
+SLOW = ["base.steps=4000", "base.warmup_steps=10", "base.save_every=20"]
 TRIGGER = "cogumi: train on every new dataset"
 
 
@@ -61,7 +62,7 @@ def test_a_phase_that_fails_fails_its_pipeline_with_its_words(site: Site, pair: 
 
 def test_a_phase_whose_process_is_killed_goes_on_from_its_checkpoint(site: Site) -> None:
     """The worker tells that its process is gone; the pipeline dispatches the phase again, without a person."""
-    run = pipeline(site, "killed", *LONG[:-1], "base.save_every=5", "base.steps=600")
+    run = pipeline(site, "killed", *SLOW[:-1], "base.save_every=5", "base.steps=600")
     in_training(site, "killed")
     worker = site.process("worker-gpu-h100-simulated")
     for pid in family_of(worker)[1:]:
@@ -77,7 +78,7 @@ def test_a_phase_whose_process_is_killed_goes_on_from_its_checkpoint(site: Site)
 
 
 def test_a_cancelled_pipeline_cancels_its_phase_which_saves_where_it_is(site: Site) -> None:
-    run = pipeline(site, "cancelled", *LONG)
+    run = pipeline(site, "cancelled", *SLOW)
     child = in_training(site, "cancelled")
     site.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     assert site.ended(run)["state_type"] == "CANCELLED"
@@ -87,8 +88,9 @@ def test_a_cancelled_pipeline_cancels_its_phase_which_saves_where_it_is(site: Si
     assert max(steps) % 20, "it saved the step that it was at, not only every 20th"
 
 
+@pytest.mark.skipif(not LONG, reason="a minute more; make torture runs it")
 def test_a_second_pipeline_of_the_run_joins_the_phase_that_is_under_way(site: Site) -> None:
-    overrides = (*LONG[1:], "base.steps=900")
+    overrides = (*SLOW[1:], "base.steps=900")
     first = pipeline(site, "joined", *overrides)
     in_training(site, "joined")
     second = pipeline(site, "joined", *overrides)
