@@ -65,6 +65,10 @@ CATALOGUE: dict[str, ErrorEntry] = {
     "corpus-too-small": ErrorEntry(
         "The corpus does not hold one training window.", "Lower base.seq_length, or make a larger dataset."
     ),
+    "request-bad-value": ErrorEntry(
+        "A value that the run was asked for with is outside what its field allows.",
+        "Correct the field the message names.",
+    ),
     "form-refused": ErrorEntry(
         "The deployment's form refuses what the run was started with, such as a recipe that is a file on this machine.",
         "Go on with it in this process: cogumi resume RUN --here.",

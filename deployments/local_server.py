@@ -30,7 +30,7 @@ def local_server(home: Path) -> Iterator[dict[str, str]]:
         start_server(site, processes)
         yield site.client_environment()
     finally:
-        processes.stop(SERVER, _GRACE_S)
+        processes.stop([SERVER], _GRACE_S)
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess  # nosec B404 # our own commands, fixed arguments
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from cogumi.store.files import write_json
 
 _FILE = "processes.json"
 _LOOK_S = 0.1
+_KILLED_S = 5.0  # for the system to take away what was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +73,19 @@ class Processes:
         self._write([*(other for other in self.all() if other.name != name), managed])
         return managed
 
-    def stop(self, name: str, grace_s: float) -> bool:
-        """Ask a process to end, and end it with its children where it does not within the grace. Returns whether it
-        ended by itself. One that is not there counts as ended.
+    def stop(self, names: Collection[str], grace_s: float) -> list[str]:
+        """Ask processes to end, and kill those with their children that do not within the grace; returns their names.
+        One that is not there counts as ended.
         """
-        managed = self.find(name)
-        by_itself = True
-        if managed is not None:
+        asked = [managed for managed in self.all() if managed.name in names and managed.alive]
+        for managed in asked:
             os.kill(managed.pid, signal.SIGTERM)
-            by_itself = _gone(managed, grace_s)
-            if not by_itself:
-                _kill_family(managed)
-        self._write([other for other in self.all() if other.name != name])
-        return by_itself
+        until = time.monotonic() + grace_s
+        killed = [managed for managed in asked if not _gone(managed, until)]
+        for managed in killed:
+            _kill_family(managed)
+        self._write([other for other in self.all() if other.name not in names])
+        return [managed.name for managed in killed]
 
     def _write(self, rows: list[Managed]) -> None:
         write_json(self._home / _FILE, [asdict(managed) for managed in sorted(rows, key=lambda row: row.name)])
@@ -100,6 +102,20 @@ def birth_of(pid: int) -> str:
 
 def family_of(pid: int) -> list[int]:
     """A process and all that it started, itself first; the process alone where the system does not tell."""
+    children = _children()
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    """The living processes that a process started itself; none where the system does not tell."""
+    return _children().get(pid, [])
+
+
+def _children() -> dict[int, list[int]]:
+    """Every living process by its parent."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -108,10 +124,7 @@ def family_of(pid: int) -> list[int]:
             continue
         if told[0] != "Z":
             children.setdefault(int(told[1]), []).append(int(entry.name))
-    found = [pid]
-    for member in found:
-        found += children.get(member, [])
-    return found
+    return children
 
 
 def _birth_by_ps(pid: int) -> str:
@@ -119,8 +132,7 @@ def _birth_by_ps(pid: int) -> str:
     return done.stdout.strip()
 
 
-def _gone(managed: Managed, seconds: float) -> bool:
-    until = time.monotonic() + seconds
+def _gone(managed: Managed, until: float) -> bool:
     while managed.alive:
         if time.monotonic() > until:
             return False
@@ -130,20 +142,11 @@ def _gone(managed: Managed, seconds: float) -> bool:
 
 
 def _kill_family(managed: Managed) -> None:
-    """End a process and all that it started: politely first, since a flow run then tells the server."""
-    family = {pid: birth_of(pid) for pid in family_of(managed.pid)}
-    for number, seconds in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
-        until = time.monotonic() + seconds
-        for pid in _living(family):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        while _living(family) and time.monotonic() < until:
-            _reap(managed.pid)
-            time.sleep(_LOOK_S)
-
-
-def _living(family: dict[int, str]) -> list[int]:
-    return [pid for pid, born in family.items() if born and birth_of(pid) == born]
+    """Kill a process and all that it started."""
+    for pid in family_of(managed.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    _gone(managed, time.monotonic() + _KILLED_S)
 
 
 def _reap(pid: int) -> None:

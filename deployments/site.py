@@ -17,6 +17,8 @@ from cogumi.store.files import write_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 HEARTBEAT_S = 30  # Prefect's smallest
+QUERY_S = 3  # between a worker's looks for new runs; Prefect's 10 is long for somebody who waits at a form
+GRACE_S = 30.0  # that flow runs have to save what they have, once their worker is told to end
 _FILE = "site.json"
 _POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
 
@@ -68,15 +70,13 @@ class Site:
             "PREFECT_API_URL": f"{self.root}/api",
             "PREFECT_UI_URL": self.root,
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+            "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_S),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "COGUMI_HOME": self.work,
             "PYTHONPATH": str(CHECKOUT),
-            **self._locks(),
+            **({"COGUMI_LOCKS_URL": self.redis_url} if self.redis_url else {}),
         }
-
-    def _locks(self) -> dict[str, str]:
-        return {"COGUMI_LOCKS_URL": self.redis_url} if self.redis_url else {}
 
     def server_environment(self) -> dict[str, str]:
         """What the server needs besides."""

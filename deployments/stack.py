@@ -21,11 +21,11 @@ import httpx
 
 from cogumi.errors import RunError, StorageError
 from deployments.processes import Processes
-from deployments.site import CHECKOUT, POOLS, Site, checked, saved_site
+from deployments.site import CHECKOUT, GRACE_S, POOLS, Site, checked, saved_site
 
 _START_S = 180.0
 _LOOK_S = 0.5
-_LEAST_GRACE_S = 2.0  # for a process to end by itself, once it is asked to
+_LEAST_GRACE_S = GRACE_S + 5  # for a process to end by itself: a worker waits for what its runs save
 SERVER = "server"
 PREFECT = str(Path(sys.executable).parent / "prefect")
 Say = Callable[[str], None]
@@ -69,7 +69,7 @@ def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda 
     _run_here(site, [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"])
     say("deployments are there")
     for name, pool, more in workers_of(site):
-        worker = [PREFECT, "worker", "start", "--pool", pool, "--type", "process", "--name", name]
+        worker = [sys.executable, "-m", "deployments.worker", "--pool", pool, "--name", name]
         worker += ["--limit", "1"] if pool != "cpu" else []
         processes.start(name, worker, {**site.client_environment(), **more}, home)
         say(f"worker {name} is there")
@@ -95,8 +95,9 @@ def down(home: Path, grace_s: float) -> list[str]:
     if site is not None and answers(site):
         _drain(site, until)
     processes = Processes(home)
-    names = sorted((managed.name for managed in processes.all()), key=lambda name: name == SERVER)
-    return [name for name in names if not processes.stop(name, max(_LEAST_GRACE_S, until - time.monotonic()))]
+    workers = [managed.name for managed in processes.all() if managed.name != SERVER]
+    killed = processes.stop(workers, max(_LEAST_GRACE_S, until - time.monotonic()))
+    return killed + processes.stop([SERVER], _LEAST_GRACE_S)
 
 
 def _drain(site: Site, until: float) -> None:

@@ -12,12 +12,11 @@ from prefect import flow, runtime
 
 from cogumi.store.run_folder import run_path
 from cogumi.system.request import PipelineRequest
-from cogumi.training.request import MODELS
 from flows.generate_dataset import generate_dataset
 from flows.pretrain_base import pretrain_base
 from tasks.dispatch import cancel_dispatched, dispatch
 from tasks.pipeline_board import show_phases
-from tasks.resources import open_store
+from tasks.resources import open_store, with_recipe_block
 from tasks.scheduling import period_of_this_run
 
 BASE_ON_H100 = "pretrain-base/h100"
@@ -35,7 +34,8 @@ async def pipeline(request: PipelineRequest) -> dict[str, Any]:
 
     Raises the library's errors of phases here, RunError phase-failed or phase-crashed for those on a pool.
     """
-    request = request.named(period_of_this_run(Path(request.dataset.root)))
+    asked = await with_recipe_block(request.dataset)  # one recipe serves all phases
+    request = request.model_copy(update={"dataset": asked}).named(period_of_this_run(Path(asked.root)))
     run, name, store = request.dataset.run, request.dataset.dataset, request.dataset.versions
     request.keep(run_path(Path(request.dataset.root), run))
     figures = await generate_dataset(request.dataset)
@@ -47,7 +47,7 @@ async def pipeline(request: PipelineRequest) -> dict[str, Any]:
             pretrain_base(base)
         else:
             await dispatch(BASE_ON_H100, base.model_dump(mode="json"), run, after=figures)
-        models = open_store(store, f"{name}{MODELS}")
+        models = open_store(store, base.models)
         model = models.of_run(run)
         made["pretrain-base"] = (f"{models.name}@{model.label}", model.metrics)
     await show_phases(run, made)

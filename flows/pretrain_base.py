@@ -9,11 +9,12 @@ from prefect import flow, runtime
 
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
-from cogumi.training.request import MODELS, BaseRequest
+from cogumi.training.claim import claim_for_base
+from cogumi.training.request import BaseRequest
 from tasks.dashboard import tag_this_run
 from tasks.resources import open_store
 from tasks.training_board import show_training
-from tasks.training_tasks import claim_for_base, fetch_published_dataset, publish_base, train_base
+from tasks.training_tasks import fetch_published_dataset, publish_base, train_base
 
 
 def base_run_name() -> str:
@@ -39,7 +40,7 @@ def pretrain_base(request: BaseRequest) -> dict[str, Any]:
         data = fetch_published_dataset(request, folder, datasets)
         figures = train_base(recipe, folder, data, device)
         if request.dataset:
-            models = open_store(request.store, f"{request.name}{MODELS}")
+            models = open_store(request.store, request.models)
             figures = {**figures, "artifact": publish_base(models, folder, figures)}
         show_training(folder, figures)
         if (folder.dataset / "receipt.json").is_file():

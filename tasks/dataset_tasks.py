@@ -37,6 +37,7 @@ class Bench:
     answer: dict[str, AnswerOrder] = field(default_factory=dict)
 
 
+CACHED = cache_policy()
 CURRENT: ContextVar[Bench] = ContextVar("dataset-bench")
 
 
@@ -46,7 +47,7 @@ CURRENT: ContextVar[Bench] = ContextVar("dataset-bench")
     retries=2,
     retry_delay_seconds=5,
     retry_condition_fn=may_pass_with_time,
-    cache_policy=cache_policy(),
+    cache_policy=CACHED,
     persist_result=True,
     result_serializer=PLAIN_JSON,
 )
@@ -62,7 +63,7 @@ async def generate_questions(order: str, key: str) -> Pointer:
     retries=2,
     retry_delay_seconds=5,
     retry_condition_fn=may_pass_with_time,
-    cache_policy=cache_policy(),
+    cache_policy=CACHED,
     persist_result=True,
     result_serializer=PLAIN_JSON,
 )

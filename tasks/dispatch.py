@@ -14,7 +14,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
 from prefect.deployments import arun_deployment
 from prefect.states import Cancelling
 
@@ -104,7 +104,7 @@ async def _say_if_nobody_works(client: PrefectClient, child: FlowRun, logger: An
     """A pool without a worker is no error (one may be on its way), but whoever waits should know."""
     pool = child.work_pool_name or ""
     workers = await client.read_workers_for_work_pool(pool) if pool else []
-    if not any(str(getattr(worker.status, "value", worker.status)) == "ONLINE" for worker in workers):
+    if not any(worker.status == WorkerStatus.ONLINE for worker in workers):
         logger.warning("no worker is on pool %s: prefect worker start --pool %s, on a machine with its GPU", pool, pool)
 
 

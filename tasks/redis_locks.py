@@ -29,6 +29,7 @@ class RedisLocks:
         self._ttl_s = ttl_s
         self._client = Redis.from_url(url, socket_timeout=10)
         self._held: dict[str, str] = {}
+        self._starting = threading.Lock()
         self._renewing: threading.Thread | None = None
 
     def __reduce__(self) -> tuple[type[RedisLocks], tuple[str, float]]:
@@ -92,14 +93,15 @@ class RedisLocks:
         if not taken and not self.is_lock_holder(key, holder):
             return False
         self._held[key] = holder
-        if self._renewing is None or not self._renewing.is_alive():
-            self._renewing = threading.Thread(target=self._renew, name="redis-locks", daemon=True)
-            self._renewing.start()
+        with self._starting:
+            if self._renewing is None:
+                self._renewing = threading.Thread(target=self._renew, name="redis-locks", daemon=True)
+                self._renewing.start()
         return True
 
     def _renew(self) -> None:
-        """Keep what this process holds; a server that is away for less than the lock lasts is no harm."""
-        while self._held:
+        """Keep what this process holds, until its end; a server that is away for less than a lock lasts is no harm."""
+        while True:
             for key, holder in list(self._held.items()):
                 with suppress(RedisError):
                     self._client.eval(_RENEW, 1, _name(key), holder, str(int(self._ttl_s * 1000)))

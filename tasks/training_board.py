@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from cogumi.report.plots import curve, image_url
 from cogumi.store.run_folder import RunFolder
-from cogumi.training.metrics import read_metrics
+from cogumi.training.metrics import METRICS, read_metrics
 from tasks.dashboard import artifact_key
 
 _SHOWN = ("parameters", "documents", "tokens", "steps", "resumed_from", "nll_first", "nll_last", "nll_unigram",
@@ -25,7 +25,7 @@ def show_training(folder: RunFolder, figures: dict[str, Any]) -> None:
         key=artifact_key(folder.name, "base"),
         description=f"Base model of {folder.name}, on {where}",
     )
-    points = [(int(row["step"]), float(row["loss"])) for row in read_metrics(folder.path / "logs" / "base.jsonl")]
+    points = [(int(row["step"]), float(row["loss"])) for row in read_metrics(folder.path / "base" / METRICS)]
     if points:
         told = f"Training loss of {folder.name} by step, nats a token, on {where}"
         control = ("without context", float(figures["nll_unigram"]))

@@ -10,8 +10,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from cogumi.errors import InputError
-from cogumi.lm.device import Device, claim_device
+from cogumi.lm.device import Device
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
@@ -19,18 +18,6 @@ from cogumi.training.request import BaseRequest, fetch_dataset
 from cogumi.training.stopping import interruptible
 
 _TOLD_EVERY_S = 10.0
-
-
-def claim_for_base(recipe: Recipe) -> Device:
-    """The device of this process, before anything is loaded.
-
-    Raises InputError torch-missing, stage-not-in-recipe; RunError no-gpu, gpu-of-another-kind, gpu-too-small.
-    """
-    try:
-        from cogumi.training.base import memory_gib, section_of  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise InputError("torch-missing", str(error)) from None
-    return claim_device(memory_gib(section_of(recipe), recipe.dataset.tokenizer.vocab_size), allow_cpu=True)
 
 
 @task(name="fetch-dataset", persist_result=False, cache_policy=NO_CACHE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from cogumi.cli.output import JsonOption, console
 from cogumi.cli.run_stage import STAGES, request_for, run_stages
 from cogumi.errors import InputError
+from cogumi.training.claim import training_is_installed
 
 
 def demo(
@@ -25,7 +25,7 @@ def demo(
     request = request_for("demo", name, [], [], root)
     if not as_json:
         console.print("demo: 800 rows, 8 domains, 40% easy and 60% hard, 2% faults on the wire", highlight=False)
-    base = only != "dataset" and find_spec("torch") is not None and find_spec("transformers") is not None
+    base = only == "base" or (not only and training_is_installed())
     run_stages(request, base=base, prefect=not no_prefect, as_json=as_json)
-    if only != "dataset" and not base and not as_json:
+    if not only and not base and not as_json:
         console.print("no base model: torch is not installed (pip install 'cogumi[train]')", highlight=False)

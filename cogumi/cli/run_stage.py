@@ -14,8 +14,9 @@ from typing import Any
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.cli.run_base import prefect_settings, run_base, show_base
+from cogumi.cli.run_base import run_base, show_base, show_plan
 from cogumi.cli.watch import watching
+from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.estimate import estimate
 from cogumi.dataset.given import write_quarantine
 from cogumi.dataset.request import DatasetRequest
@@ -60,9 +61,13 @@ def run(
     if stage not in (*STAGES, "all"):
         raise InputError("stage-unknown", f"{stage!r}; there are {', '.join(STAGES)} and all")
     if stage == "base":
-        asked = BaseRequest(
+        load_recipe(recipe, overrides)
+        asked = BaseRequest.checked(
             recipe=recipe, overrides=overrides, run=name, dataset=dataset, store=versions, root=str(root), period=period
         ).named()
+        if dry_run:
+            show_plan(asked, as_json)
+            return
         made = run_base(asked, prefect=not no_prefect, quiet=as_json)
         if as_json:
             print_json({"run": asked.run, "folder": str(run_path(root, asked.run)), "stages": {"pretrain_base": made}})
@@ -100,7 +105,7 @@ def request_for(
     load_recipe(recipe, overrides)
     run_path(root, name or "unnamed")
     Versions(more.get("versions", "datasets"), more.get("dataset") or "unnamed")
-    request = DatasetRequest(
+    request = DatasetRequest.checked(
         run=name,
         recipe=recipe,
         overrides=overrides,
@@ -117,7 +122,9 @@ def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str
     announce(request, recipe, quiet)
     try:
         with contextlib.nullcontext() if quiet else watching(recipe):
-            return asyncio.run(_with_prefect(request) if prefect else _or_sigterm(_in_process(request, recipe)))
+            if prefect:
+                return run_flow("generate_dataset", request)
+            return asyncio.run(_or_sigterm(_in_process(request, recipe)))
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
 
@@ -180,15 +187,6 @@ def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-async def _with_prefect(request: DatasetRequest) -> dict[str, Any]:
-    prefect_settings()
-    try:
-        from flows.generate_dataset import generate_dataset
-    except ModuleNotFoundError as error:
-        raise InputError("from-wheel", str(error)) from None
-    return await generate_dataset(request)
 
 
 async def _or_sigterm(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:

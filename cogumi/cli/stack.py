@@ -11,6 +11,7 @@ import typer
 from cogumi.cli.output import JsonOption, console, print_json, table
 from cogumi.cli.run_base import run_base, show_base
 from cogumi.cli.run_stage import run_stages
+from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import InputError, RunError, StorageError
 from cogumi.store.run_folder import run_path
@@ -77,7 +78,7 @@ def resume(
     as_json: bool = JsonOption,
 ) -> None:
     """Go on with a run that was stopped, crashed or failed; nothing is bought twice."""
-    deployment, request = _kept(run_path(root, name))
+    deployment, request = kept(run_path(root, name))
     stack = _stack()
     standing = None if here else stack.status(home)
     if standing is None or not standing.answers:
@@ -104,7 +105,7 @@ def trigger(api: str, deployment: str, request: Request) -> dict[str, Any]:
         raise StorageError("server-unreachable", f"{api}: {error}") from error
 
 
-def _kept(folder: Path) -> tuple[str, Request]:
+def kept(folder: Path) -> tuple[str, Request]:
     """(deployment, request) that a run was started with: the pipeline's where it was one."""
     if PipelineRequest.is_kept(folder):
         return "pipeline/on-demand", PipelineRequest.kept(folder)
@@ -117,7 +118,11 @@ def _go_on_here(request: Request, as_json: bool) -> None:
     if isinstance(request, BaseRequest):
         show_base(request, run_base(request, prefect=True, quiet=as_json))
     elif isinstance(request, PipelineRequest):
-        run_stages(request.dataset, base=True, prefect=True, as_json=as_json)
+        made = run_flow("pipeline", request.model_copy(update={"dispatch": "local"}))
+        if as_json:
+            print_json(made)
+        else:
+            console.print("; ".join(f"{phase}: {artifact}" for phase, artifact in made.items()), highlight=False)
     else:
         run_stages(request, base=False, prefect=True, as_json=as_json)
 

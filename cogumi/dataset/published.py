@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from cogumi.dataset.split import PARTS, Part
 from cogumi.errors import StorageError
 from cogumi.store.artifacts import verify
 from cogumi.store.files import read_jsonl
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Format = Literal["complete", "prompt"]
 
@@ -49,6 +50,8 @@ class Published:
 
         Without a part: the complete records. With one: prompt, draft, thinking, response of that part.
         """
+        import pandas as pd  # noqa: PLC0415 # half a second, for those who want a table
+
         return pd.json_normalize(list(self.rows() if part is None else self.prompt_rows(part)))
 
 

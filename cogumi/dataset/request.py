@@ -7,33 +7,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from cogumi.dataset.given import Given, read_questions
 from cogumi.dataset.versions import as_of_period
-from cogumi.errors import InputError
-from cogumi.recipe import Recipe, load_recipe, preset_names
-from cogumi.store.requests import KeptRequest
+from cogumi.recipe import Recipe, load_recipe
+from cogumi.store.requests import RecipeRequest
 from cogumi.store.versions import Versions
 from cogumi.teachers.server.rehearsal import as_rehearsal
 
 
-class DatasetRequest(KeptRequest):
+class DatasetRequest(RecipeRequest):
     """What to generate and where to put it. Keys never belong in it: name credentials blocks."""
 
     file: ClassVar[str] = "request.json"
 
-    recipe: str = Field(
-        "tiny",
-        description="a preset; from the command line also a path to a YAML file",
-        json_schema_extra={"enum": list(preset_names())},  # the form's dropdown
-    )
-    run: str = Field(
-        "",
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,79})?$",
-        description="name of the run, whose folder lies under root; empty: of dataset and period, or of the recipe",
-    )
-    overrides: list[str] = Field(default_factory=list, description="changes to the recipe, KEY=VALUE")
     rehearse: bool = Field(False, description="the embedded provider in place of every teacher: no key, play money")
     questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) in place of stage 1")
     dataset: str = Field(
@@ -64,20 +52,6 @@ class DatasetRequest(KeptRequest):
     )
     recipe_block: str = Field("", description="a recipe block on the server, in place of `recipe`")
     root: str = Field("runs", description="folder that holds the runs")
-
-    @field_validator("overrides")
-    @classmethod
-    def _no_keys(cls, overrides: list[str]) -> list[str]:
-        """Refuse what looks like a key before it is stored anywhere; the recipe's own check does the work."""
-        for override in overrides:
-            try:
-                load_recipe("tiny", [f"purpose={override.partition('=')[2] or 'x'}"])
-            except InputError as error:
-                if error.code == "secret-in-recipe":
-                    raise ValueError(
-                        "an override looks like an API key; name an environment variable instead"
-                    ) from None
-        return overrides
 
     def load(self) -> Recipe:
         recipe = load_recipe(self.recipe, self.overrides)

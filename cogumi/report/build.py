@@ -17,7 +17,7 @@ from cogumi.store.artifacts import read_receipt
 from cogumi.store.files import read_json, write_atomic, write_json
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run
-from cogumi.training.metrics import read_metrics
+from cogumi.training.metrics import METRICS, read_metrics
 
 
 def write_report(folder: Path) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _later_stages(folder: Path) -> dict[str, Any]:
 
 def _losses(folder: Path) -> list[tuple[int, float]]:
     """The base model's training loss by step."""
-    file = folder / "logs" / "base.jsonl"
+    file = folder / "base" / METRICS
     return [(row["step"], row["loss"]) for row in read_metrics(file)] if file.is_file() else []
 
 

@@ -97,10 +97,15 @@ class Versions:
         return self._claim({"run": run, "data": data, "created": now, "files": files}, receipt["metrics"])
 
     def fetch(self, which: str, into: Path) -> Path:
-        """Copy a version's files into a folder and check them. Raises StorageError artifact-damaged."""
+        """Copy a version's files into a folder, those that are not there yet, and check them.
+
+        Raises StorageError artifact-damaged.
+        """
         version = self.get(which)
         for name, entry in version.files.items():
-            self._store.get_file(f"data/{version.data}/{name}", into / name, entry["sha256"])
+            held = into / name
+            if not held.is_file() or sha256_of(held) != entry["sha256"]:
+                self._store.get_file(f"data/{version.data}/{name}", held, entry["sha256"])
         verify(into)
         return into
 

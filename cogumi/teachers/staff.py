@@ -6,6 +6,7 @@ async with open_staff(recipe, ledger) as staff:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,14 +14,12 @@ from pathlib import Path
 from cogumi.errors import InputError
 from cogumi.recipe import BatchSection, Recipe, TeacherSection
 from cogumi.store.ledger import Ledger
-from cogumi.teachers.anthropic_batch import AnthropicBatchDesk
 from cogumi.teachers.anthropic_messages import AnthropicWire
 from cogumi.teachers.batch_desk import BatchDesk
 from cogumi.teachers.batching import BatchedTeacher
 from cogumi.teachers.budget import Budget
 from cogumi.teachers.keys import key_for
 from cogumi.teachers.limiter import Limiter
-from cogumi.teachers.openai_batch import OpenAIBatchDesk
 from cogumi.teachers.openai_compatible import OpenAIWire
 from cogumi.teachers.pricing import price_of
 from cogumi.teachers.procedural.gym import GYM
@@ -108,8 +107,7 @@ async def open_staff(recipe: Recipe, ledger: Ledger, run_folder: Path) -> AsyncI
     finally:
         for batched in set(staff.batched.values()):
             await batched.aclose()
-        for teacher in staff.teachers.values():
-            await teacher.aclose()
+        await asyncio.gather(*(teacher.aclose() for teacher in staff.teachers.values()))  # one drain for all
         if loopback:
             loopback.stop()
 
@@ -153,8 +151,13 @@ def shared_limiters(recipe: Recipe) -> dict[str, Limiter]:
 def open_desk(section: TeacherSection, loopback_url: str = "") -> BatchDesk:
     """The batch API of a teacher. Raises InputError url-refused or key-missing."""
     root, http = _root(section, loopback_url), section.allow_loopback_http or section.base_url == "loopback"
-    desk = AnthropicBatchDesk if section.wire == "anthropic" else OpenAIBatchDesk
-    return desk(root, _key(section), section.timeout_s, http)
+    if section.wire == "anthropic":  # the SDKs take a second to import, which only batches are worth
+        from cogumi.teachers.anthropic_batch import AnthropicBatchDesk  # noqa: PLC0415
+
+        return AnthropicBatchDesk(root, _key(section), section.timeout_s, http)
+    from cogumi.teachers.openai_batch import OpenAIBatchDesk  # noqa: PLC0415
+
+    return OpenAIBatchDesk(root, _key(section), section.timeout_s, http)
 
 
 def _batched(

@@ -90,6 +90,7 @@ class LedgeredTeacher:
         self._pending: dict[str, asyncio.Task[Reply]] = {}
         self._open: set[asyncio.Task[Reply]] = set()
         self._abandoned: set[asyncio.Task[Reply]] = set()
+        self._closing = False
         self._broken: CogumiError | None = None
         self._failed_in_a_row = 0
 
@@ -113,6 +114,7 @@ class LedgeredTeacher:
 
     async def aclose(self) -> None:
         """Close; replies that are under way are waited for, 20 s at most, since they are paid for."""
+        self._closing = True
         if self._open:
             await asyncio.wait(self._open, timeout=_DRAIN_S)
             for attempt in self._open:
@@ -139,6 +141,8 @@ class LedgeredTeacher:
         while True:
             async with self._slots:
                 self._refuse_if_broken()
+                if self._closing:
+                    raise asyncio.CancelledError  # the run is over, and this caller has not been told yet
                 try:
                     reply = await self._to_its_end(self._attempt(key, request, stage, waited))
                     self._failed_in_a_row = 0
@@ -157,6 +161,9 @@ class LedgeredTeacher:
     async def _to_its_end(self, attempt: Coroutine[Any, Any, Reply]) -> Reply:
         """An attempt that has been sent goes on when nobody waits for it any more: its reply is in the ledger then."""
         task = asyncio.ensure_future(attempt)
+        # Left by an exception, such as Prefect's at SIGTERM, asyncio.run cancels every task that it knows. This one is
+        # waited for by aclose.
+        asyncio.tasks._unregister_task(task)
         self._open.add(task)
         task.add_done_callback(self._forget)
         try:
@@ -179,7 +186,7 @@ class LedgeredTeacher:
         try:
             body = self._wire.encode(request)
             reserved = await self.limiter.acquire(prompt_bytes(request) // 4, request.max_tokens)
-            if asyncio.current_task() in self._abandoned:
+            if self._closing or asyncio.current_task() in self._abandoned:
                 raise asyncio.CancelledError  # not sent yet, and nobody waits for it
             number = self._ledger.attempts_made(key) + 1
             await self._ledger.intend(

@@ -15,7 +15,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from cogumi.errors import InputError, RunError
+from cogumi.errors import RunError
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import Device
 from cogumi.lm.tokenizer import END_OF_TEXT, PAD, TrainingTokenizer, load_tokenizer
@@ -23,8 +23,9 @@ from cogumi.recipe import BaseSection, Recipe, content_hash, hash_all
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of
 from cogumi.store.run_folder import RunFolder
+from cogumi.training.claim import section_of
 from cogumi.training.corpus import Corpus, read_corpus, text_files, unigram_nll
-from cogumi.training.metrics import MetricsFile
+from cogumi.training.metrics import METRICS, MetricsFile
 from cogumi.training.pretrain import Pretrained, Schedule, Step, new_llama, pretrain, validation_nll
 from cogumi.training.stopping import Stop
 
@@ -32,8 +33,6 @@ STAGE = "pretrain_base"
 ARTIFACT = "base"
 _READ = ("train.jsonl", "validation.jsonl", "tokenizer/tokenizer.json")  # of the dataset
 _ROUND_VOCAB = 64  # tensor cores like it
-_STATE_BYTES = 16  # a parameter: fp32 weight, gradient, two moments
-_SPARE_GIB = 1.0
 Watch = Callable[[Step], None]
 
 
@@ -43,23 +42,6 @@ class DatasetInput:
 
     folder: Path
     artifact_id: str
-
-
-def section_of(recipe: Recipe) -> BaseSection:
-    """The recipe's section. Raises InputError stage-not-in-recipe where it has none."""
-    if recipe.base is None:
-        raise InputError("stage-not-in-recipe", f"{recipe.name}: base")
-    return recipe.base
-
-
-def memory_gib(section: BaseSection, vocab_size: int) -> float:
-    """What training needs at most, roughly: optimizer state, activations, and logits three times in fp32."""
-    attention = 2 * section.hidden_size**2 * (1 + section.kv_heads / section.heads)
-    layer = attention + 3 * section.hidden_size * section.intermediate_size
-    parameters = vocab_size * section.hidden_size + section.layers * layer
-    tokens = section.batch_windows * section.seq_length
-    activations = tokens * section.layers * (16 * section.hidden_size + 8 * section.intermediate_size) * 2
-    return float(_STATE_BYTES * parameters + activations + 12 * tokens * vocab_size) / 2**30 + _SPARE_GIB
 
 
 def make_base(
@@ -76,9 +58,9 @@ def make_base(
     loss-not-finite, run-stopped; StorageError artifact-damaged, disk-full, disk-error.
     """
     section = section_of(recipe)
-    verify(data.folder)
+    hashes = {name: entry["sha256"] for name, entry in verify(data.folder)["files"].items()}
     texts = text_files([Path(text) for text in section.texts], section.texts_mb)
-    inputs = _inputs(recipe, data, texts)
+    inputs = _inputs(recipe, hashes, texts)
     held = held_metrics(folder.path / ARTIFACT, inputs)
     if held is not None:
         return held
@@ -90,7 +72,7 @@ def make_base(
         model = new_llama(llama_config(section, tokenizer), recipe.seed)
         torch.nn.Module.to(model, device.torch_name)
         first = validation_nll(model, corpus.validation, section.seq_length, device.torch_name)
-        with MetricsFile(folder.path / "logs" / f"{ARTIFACT}.jsonl") as metrics:
+        with MetricsFile(checkpoints / METRICS) as metrics:
 
             def told(step: Step) -> None:
                 metrics.add(step)
@@ -102,6 +84,7 @@ def make_base(
             raise RunError("run-stopped", f"{folder.name}: base, step {done.step} of {section.steps}")
         figures = _figures(model, corpus, section, done, device) | {"dataset": data.artifact_id, "nll_first": first}
         _write_model(model.cpu(), tokenizer, draft.path)
+        shutil.copyfile(checkpoints / METRICS, draft.path / METRICS)
         draft.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
     return figures
@@ -171,10 +154,12 @@ def _write_model(model: LlamaForCausalLM, tokenizer: TrainingTokenizer, folder: 
     tokenizer.save(folder)
 
 
-def _inputs(recipe: Recipe, data: DatasetInput, texts: list[Path]) -> str:
-    """What the model is a function of: section, seed, chat format, and every byte of the dataset's rows and texts."""
-    names = [name for name in _READ if (data.folder / name).is_file()]
-    read = {name: sha256_of(data.folder / name) for name in names}
+def _inputs(recipe: Recipe, hashes: dict[str, str], texts: list[Path]) -> str:
+    """What the model is a function of: section, seed, chat format, and every byte of the dataset's rows and texts.
+
+    `hashes` are those of the dataset's files, by name.
+    """
+    read = {name: hashes[name] for name in _READ if name in hashes}
     more = hash_all(sha256_of(file) for file in texts)
     section = section_of(recipe).model_dump(mode="json", exclude={"texts"})
     return content_hash([section, recipe.seed, recipe.dataset.chat_format, read, more])

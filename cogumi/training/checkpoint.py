@@ -1,7 +1,7 @@
 """Checkpoints: tensors in safetensors, the rest in JSON; written beside their place and renamed, the newest two kept.
 
     CHECKPOINTS/step-00000120/tensors.safetensors
-    CHECKPOINTS/step-00000120/state.json           step, sha256 of the tensors, what the loop needs besides
+    CHECKPOINTS/step-00000120/state.json           step, and sha256 of the tensors
 
 A checkpoint that does not match its own state is passed over for the one before it, and the caller is told.
 """
@@ -13,7 +13,6 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 from safetensors.torch import load_file, save_file
@@ -33,11 +32,10 @@ class Checkpoint:
 
     step: int
     tensors: dict[str, Tensor]
-    state: dict[str, Any]
     passed_over: list[str]
 
 
-def save_checkpoint(place: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+def save_checkpoint(place: Path, step: int, tensors: dict[str, Tensor]) -> Path:
     """Save whole or not at all; older ones than the last two go. Raises StorageError disk-full, disk-error."""
     done = place / f"step-{step:08d}"
     draft = place / f".step-{step:08d}.draft"
@@ -46,7 +44,7 @@ def save_checkpoint(place: Path, step: int, tensors: dict[str, Tensor], state: d
         draft.mkdir(parents=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft / _TENSORS)
         _sync(draft / _TENSORS)
-        write_json(draft / _STATE, {"step": step, "sha256": sha256_of(draft / _TENSORS), **state})
+        write_json(draft / _STATE, {"step": step, "sha256": sha256_of(draft / _TENSORS)})
         shutil.rmtree(done, ignore_errors=True)
         draft.rename(done)
         sync_folder(place)
@@ -65,18 +63,17 @@ def load_newest(place: Path) -> Checkpoint | None:
     for folder in reversed(_found(place)):
         read = _read(folder)
         if read is not None:
-            tensors, state = read
-            return Checkpoint(int(state["step"]), tensors, state, passed_over)
+            return Checkpoint(*read, passed_over)
         passed_over.append(folder.name)
     return None
 
 
-def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def _read(folder: Path) -> tuple[int, dict[str, Tensor]] | None:
     try:
         state = orjson.loads((folder / _STATE).read_bytes())
         if sha256_of(folder / _TENSORS) != state["sha256"]:
             return None
-        return load_file(folder / _TENSORS), state
+        return int(state["step"]), load_file(folder / _TENSORS)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

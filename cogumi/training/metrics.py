@@ -1,6 +1,7 @@
 """MetricsFile: one JSON line a training step, flushed as it is written, so that a run can be watched and plotted.
 
-A resumed loop repeats the steps since its checkpoint: of two lines of a step the later one counts.
+It lies beside the checkpoints of the training it belongs to, and goes into the artifact with the model. A resumed loop
+repeats the steps since its checkpoint: of two lines of a step the later one counts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import orjson
 
 from cogumi.store.files import read_foreign_jsonl
+
+METRICS = "metrics.jsonl"
 
 
 class MetricsFile:

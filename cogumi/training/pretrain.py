@@ -113,9 +113,9 @@ def pretrain(
         rate = (step - first) * schedule.batch_windows * schedule.seq_length / (time.monotonic() - began)
         watch(Step(step, loss, optimizer.param_groups[0]["lr"], rate))
         if step % schedule.save_every == 0:
-            save_checkpoint(checkpoints, step, _tensors(model, optimizer), {})
+            save_checkpoint(checkpoints, step, _tensors(model, optimizer))
     if stop.asked and step % schedule.save_every:
-        save_checkpoint(checkpoints, step, _tensors(model, optimizer), {})
+        save_checkpoint(checkpoints, step, _tensors(model, optimizer))
     seconds = time.monotonic() - began
     done = (step - first) * schedule.batch_windows * schedule.seq_length
     passed_over = held.passed_over if held else []

@@ -9,31 +9,17 @@ from pydantic import Field
 
 from cogumi.dataset.versions import as_of_period
 from cogumi.errors import RunError
-from cogumi.recipe import Recipe, load_recipe, preset_names
-from cogumi.store.requests import KeptRequest
+from cogumi.recipe import Recipe, load_recipe
+from cogumi.store.requests import RecipeRequest
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 
-MODELS = "-base"
-"""What the name of a dataset is followed by in the name of the base models made from it."""
 
-
-class BaseRequest(KeptRequest):
+class BaseRequest(RecipeRequest):
     """Which dataset to train a base model on. Data and model travel by their ids: NAME@vNNNN in a store."""
 
     file: ClassVar[str] = "base-request.json"
 
-    recipe: str = Field(
-        "tiny",
-        description="a preset with a `base` section; from the command line also a path to a YAML file",
-        json_schema_extra={"enum": list(preset_names())},
-    )
-    overrides: list[str] = Field(default_factory=list, description="changes to the recipe, KEY=VALUE")
-    run: str = Field(
-        "",
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,79})?$",
-        description="name of the run, whose folder lies under root; empty: of the dataset and its version",
-    )
     dataset: str = Field(
         "",
         pattern=r"^([a-z0-9][a-z0-9._-]{0,62}(@(latest|v?[0-9]+))?)?$",
@@ -51,6 +37,11 @@ class BaseRequest(KeptRequest):
     def name(self) -> str:
         """The dataset's name without its version."""
         return self.dataset.partition("@")[0]
+
+    @property
+    def models(self) -> str:
+        """The name that the base models made from this dataset are published under."""
+        return f"{self.name}-base"
 
     @property
     def version(self) -> str:

@@ -14,6 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
+from cogumi.cli.stack import trigger
+from cogumi.dataset.request import DatasetRequest
+from cogumi.errors import InputError, StorageError
 from cogumi.store.versions import Versions
 from deployments.local_server import local_server
 from deployments.processes import Processes
@@ -40,15 +43,19 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
             call("work-pool", "create", pool, "--type", "process")
         call("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
         processes = Processes(home)
-        processes.start("worker", [prefect, "worker", "start", "--pool", "cpu"], environment, home)
+        processes.start("worker", [sys.executable, "-m", "deployments.worker", "--pool", "cpu"], environment, home)
         try:
             yield {**environment, "home": str(home)}
         finally:
-            processes.stop("worker", 20)
+            processes.stop(["worker"], 40)
 
 
 def post(environment: dict[str, str], path: str, body: dict[str, Any]) -> Any:
-    reply = httpx.post(f"{environment['PREFECT_API_URL']}{path}", json=body, timeout=20)
+    for _ in range(5):
+        reply = httpx.post(f"{environment['PREFECT_API_URL']}{path}", json=body, timeout=20)
+        if reply.status_code != 503:  # SQLite was busy; Prefect's own client tries again too
+            break
+        time.sleep(1)
     assert reply.status_code < 300, reply.text
     return reply.json()
 
@@ -94,3 +101,21 @@ def test_the_form_checks_what_is_typed_before_a_worker_starts(deployed: dict[str
     url = f"{deployed['PREFECT_API_URL']}/deployments/{on_demand['id']}/create_flow_run"
     bad = httpx.post(url, json={"parameters": {"request": {"recipe": "tiny", "run": "../up"}}}, timeout=20)
     assert bad.status_code >= 400
+
+
+def test_what_the_form_refuses_is_said_with_a_way_on(deployed: dict[str, str]) -> None:
+    """A run whose recipe is a file cannot be resumed by the form, which offers presets."""
+    request = DatasetRequest(recipe="tiny", run="by-file").model_copy(update={"recipe": "mine.yaml"})
+    with pytest.raises(InputError, match=r"form-refused[\s\S]*--here"):
+        trigger(deployed["PREFECT_API_URL"], "generate-dataset/on-demand", request)
+    with pytest.raises(StorageError, match="server-unreachable"):
+        trigger("http://127.0.0.1:9/api", "generate-dataset/on-demand", request)
+
+
+@pytest.mark.parametrize("name", ["generate-dataset/on-demand", "pretrain-base/h100"])
+def test_an_override_that_is_none_is_refused_by_the_form(deployed: dict[str, str], name: str) -> None:
+    api = deployed["PREFECT_API_URL"]
+    found = httpx.get(f"{api}/deployments/name/{name}", timeout=20).json()["id"]
+    for bad in ("seed", "=3", "sk key=3"):
+        asked = {"parameters": {"request": {"overrides": [bad]}}}
+        assert httpx.post(f"{api}/deployments/{found}/create_flow_run", json=asked, timeout=20).status_code >= 400, bad

@@ -11,11 +11,15 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
+from blocks import RecipeBlock
+from cogumi.cli.stack import kept
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import InputError, RunError
 from cogumi.store.artifacts import read_receipt
+from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 from cogumi.system.request import PipelineRequest
+from cogumi.training.request import BaseRequest
 from flows.pipeline import pipeline
 from flows.pretrain_base import pretrain_base
 from tasks.dispatch import raise_unless_completed
@@ -67,12 +71,38 @@ async def test_a_recipe_without_a_base_ends_after_the_dataset(root: Path, tmp_pa
     assert await pipeline(PipelineRequest(dataset=data, dispatch="local")) == {"generate-dataset": "short@v0001"}
 
 
+async def test_a_recipe_block_serves_all_phases(root: Path, tmp_path: Path) -> None:
+    steps = ["base.steps=7", "base.warmup_steps=2", "dataset.split.validation=0.2"]
+    await RecipeBlock(preset="tiny", overrides=steps).asave("seven-steps", overwrite=True)
+    data = DatasetRequest(
+        dataset="by-block", period="p1", root=str(root), versions=str(tmp_path / "store"), recipe_block="seven-steps"
+    )
+    await pipeline(PipelineRequest(dataset=data, dispatch="local"))
+    assert Versions(str(tmp_path / "store"), "by-block-base").get().metrics["steps"] == 7
+
+
+def test_a_run_is_resumed_as_what_it_was_started_as(tmp_path: Path) -> None:
+    """The pipeline before its dataset; a model alone; a dataset alone."""
+    data, base = DatasetRequest(run="r", root=str(tmp_path)), BaseRequest(run="r", root=str(tmp_path))
+    with RunFolder.open(tmp_path, "r", data.load()) as folder:
+        base.keep(folder.path)
+        assert kept(folder.path) == ("pretrain-base/h100", base)
+        data.keep(folder.path)
+        assert kept(folder.path) == ("generate-dataset/on-demand", data)
+        whole = PipelineRequest(dataset=data)
+        whole.keep(folder.path)
+        assert kept(folder.path) == ("pipeline/on-demand", whole)
+
+
+def test_a_key_in_an_override_is_refused_before_anything_is_stored() -> None:
+    with pytest.raises(ValueError, match="looks like an API key"):
+        BaseRequest(overrides=["purpose=sk-canary-0123456789abcdefg"])
+
+
 def test_a_gpu_pool_without_a_gpu_refuses_before_anything_is_loaded(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On this process as a worker of the pool; where a card is there, one of another kind is asked for."""
-    from cogumi.training.request import BaseRequest
-
     monkeypatch.setenv("COGUMI_POOL", "gpu-h100")
     monkeypatch.setenv("COGUMI_GPU", "a card that nobody makes")
     with pytest.raises(RunError, match=r"no-gpu|gpu-of-another-kind"):

@@ -11,10 +11,13 @@ import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.concurrency.asyncio import concurrency
 from prefect.transactions import IsolationLevel
 
 from blocks.pinned_store import PLAIN_JSON, PinnedStore
+from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import load_recipe
+from flows.generate_dataset import generate_dataset
 from tasks.caching import ContentKey
 from tasks.provider_limits import SLOTS, leased, limit_name, make_limits, scaled
 from tasks.redis_locks import RedisLocks
@@ -47,6 +50,27 @@ async def test_runs_together_get_at_most_the_whole_rate_and_wait_for_their_share
     whole = await asyncio.wait_for(run("whole", 1, 0), 60)
     assert order[-2:] == ["whole begins", "whole ends"] and "half ends" in order and "quarter ends" in order
     assert (await half, await quarter, whole) == (30, 15, 60)
+
+
+async def test_a_run_waits_until_its_share_is_free_and_then_holds_it(tmp_path: Path) -> None:
+    """Through the flow: nothing is asked of the provider before, and the slots are held while it runs."""
+    async with get_client() as client:
+        await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="provider-loopback", limit=2))
+    overrides = ["teachers.judge.rpm=60000", "dataset.cells={math: {easy: 3}}", "loopback.latency_s=0.5"]
+    request = DatasetRequest(run="waits", root=str(tmp_path), overrides=overrides, rate_share=0.5)
+    bill = tmp_path / "waits" / "provider_bill.tsv"
+    async with concurrency("provider-loopback", occupy=2):
+        running = asyncio.create_task(generate_dataset(request))
+        await asyncio.sleep(5)
+        assert (tmp_path / "waits" / "run.json").exists() and not bill.exists()
+    held = set()
+    while not running.done():
+        async with get_client() as client:
+            held.add((await client.read_global_concurrency_limit_by_name("provider-loopback")).active_slots)
+        await asyncio.sleep(0.1)
+    assert (await running)["rows"] == 3 and max(held) == 1
+    async with get_client() as client:
+        await client.delete_global_concurrency_limit_by_name("provider-loopback")
 
 
 async def test_a_provider_that_the_server_does_not_know_keeps_the_recipes_rate() -> None:

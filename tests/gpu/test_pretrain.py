@@ -11,7 +11,8 @@ from transformers import LlamaConfig
 from cogumi.errors import RunError
 from cogumi.lm.device import claim_device
 from cogumi.recipe import BaseSection
-from cogumi.training.base import memory_gib, schedule_of
+from cogumi.training.base import schedule_of
+from cogumi.training.claim import memory_gib
 from cogumi.training.corpus import Corpus, take_windows
 from cogumi.training.pretrain import _loss, new_llama, pretrain, validation_nll
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.local_server import free_port
+
 
 class Site:
     """A site in a folder of its own, and a listener for its notifications."""
@@ -23,9 +24,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.heard: list[str] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.api = f"http://127.0.0.1:{self.port}/api"
 
     def cogumi(self, *arguments: str) -> str:

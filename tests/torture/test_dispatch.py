@@ -4,6 +4,7 @@ checkpoint, a cancelled pipeline takes its child along, and a new dataset is tra
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -50,6 +51,9 @@ def test_a_phase_runs_on_its_pool_and_its_receipt_says_that_it_was_simulated(sit
     receipt = read_receipt(site.folder / "runs" / "plain" / "base")
     assert receipt is not None and receipt["metrics"]["device"]["simulated"]
     assert receipt["metrics"]["device"]["pool"] == "gpu-h100"
+    again = json.loads(site.cogumi("resume", "plain", "--json"))
+    assert site.ended(again["flow_run"])["state_type"] == "COMPLETED"
+    assert read_receipt(site.folder / "runs" / "plain" / "base") == receipt, "resumed, it trains nothing again"
     made = Versions(str(site.folder / "datasets"), "gpu-base").of_run("plain")
     assert made.metrics["device"]["simulated"] and made.metrics["dataset"].startswith("gpu@v")
 

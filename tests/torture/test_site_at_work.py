@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
 
 import httpx
@@ -82,6 +83,28 @@ def test_a_server_that_is_killed_in_the_middle_is_survived(site: Site) -> None:
     until(lambda: (site.folder / "runs" / "deserted" / "dataset" / "receipt.json").exists(), 120)
     assert site.ended(run)["state_type"] == "COMPLETED"
     check_money(site.folder / "runs" / "deserted")
+
+
+@pytest.mark.parametrize(("how", "state"), [("ended-by-cancel", "CANCELLED"), ("ended-by-its-worker", "CRASHED")])
+def test_a_run_that_is_ended_takes_the_replies_that_are_paid_for(site: Site, how: str, state: str) -> None:
+    """In the dashboard, or by SIGTERM to its worker: nothing that was sent is left without its reply, and what is
+    resumed goes on from it.
+    """
+    request = {"recipe": "tiny", "run": how, "overrides": ["loopback.latency_s=3", "loopback.fault_share=0"]}
+    run = site.start("generate-dataset/on-demand", request)
+    bill = site.folder / "runs" / how / "provider_bill.tsv"
+    until(lambda: bill.exists() and bill.read_text(), 60)
+    if how == "ended-by-cancel":
+        site.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    else:
+        os.kill(site.process("worker-cpu"), signal.SIGTERM)
+    assert site.ended(run)["state_type"] == state
+    with sqlite3.connect(site.folder / "runs" / how / "ledger.db") as ledger:
+        states = dict(ledger.execute("select state, count(*) from attempts group by state"))
+    assert set(states) == {"received"} and check_money(site.folder / "runs" / how).received == states["received"]
+    site.cogumi("up")
+    goes_on = json.loads(site.cogumi("resume", how, "--json"))
+    assert site.ended(goes_on["flow_run"])["state_type"] == "COMPLETED"
 
 
 def test_down_lets_a_running_flow_finish_within_its_grace(site: Site) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cogumi.dataset.shards import plan_shards
 from cogumi.errors import InputError
 from cogumi.recipe import load_recipe, preset_folder, preset_names
 
@@ -15,6 +16,12 @@ def test_every_preset_loads_and_holds_the_rows_its_name_says() -> None:
     assert preset_names() == ["demo", "small", "spec-54k", "spec-60k", "tiny"]
     rows = {name: load_recipe(name).dataset.rows for name in preset_names()}
     assert rows == {"tiny": 80, "demo": 800, "small": 800, "spec-54k": 53_997, "spec-60k": 60_000}
+
+
+def test_no_preset_makes_more_tasks_than_a_dashboard_shows_well() -> None:
+    """Two a shard, one to publish; shards that must grow add a few."""
+    tasks = {name: 2 * len(plan_shards(load_recipe(name).dataset)) + 1 for name in preset_names()}
+    assert tasks["spec-60k"] == 121 and max(tasks.values()) < 200
 
 
 def test_spec_60k_has_the_cells_of_section_1_1() -> None:

@@ -58,7 +58,12 @@ class LoopbackProcess:
             "cogumi.teachers.server.serve",
             orjson.dumps(plain, default=str).decode(),
         ]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # nosec B603 # fixed command
+        self._child = subprocess.Popen(  # nosec B603 # fixed command
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # a signal to the run's process group does not reach a real provider either
+        )
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:

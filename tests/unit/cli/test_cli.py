@@ -9,11 +9,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cogumi.cli.main import app
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
 from tests.torture.oracle import check_money
@@ -62,6 +65,14 @@ def test_a_tiny_run_from_the_command_line_and_what_can_be_asked_of_it(tmp_path: 
     refused(cogumi("ledger", "restore", "copy.db", "--to", "tiny", cwd=tmp_path), "backup-exists", 3)
 
 
+def test_a_dry_run_of_the_base_model_trains_nothing(tmp_path: Path) -> None:
+    done = cogumi("run", "base", "--recipe", "demo", "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["tokens"] == told["steps"] * 8 * 192 and told["memory_gib"] > 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_damaged_artifact_is_found_by_show(tmp_path: Path) -> None:
     assert cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path).returncode == 0
     file = tmp_path / "runs" / "tiny" / "dataset" / "answers_easy_32.jsonl"
@@ -69,8 +80,9 @@ def test_a_damaged_artifact_is_found_by_show(tmp_path: Path) -> None:
     refused(cogumi("artifacts", "show", "tiny/dataset", cwd=tmp_path), "artifact-damaged", 3)
 
 
-def test_every_command_explains_itself_and_the_version_is_told(tmp_path: Path) -> None:
-    for command in (
+@pytest.mark.parametrize(
+    "command",
+    [
         [],
         ["demo"],
         ["run"],
@@ -80,9 +92,19 @@ def test_every_command_explains_itself_and_the_version_is_told(tmp_path: Path) -
         ["teacher", "serve"],
         ["artifacts", "ls"],
         ["ledger", "backup"],
-    ):
-        done = cogumi(*command, "--help", cwd=tmp_path)
-        assert done.returncode == 0 and "Usage" in done.stdout
+    ],
+    ids=" ".join,
+)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    done = CliRunner().invoke(app, [*command, "--help"])
+    assert done.exit_code == 0 and "Usage" in done.output
+
+
+def test_it_starts_fast_and_tells_its_version(tmp_path: Path) -> None:
+    """What takes a second to import (SDKs, pandas, torch, Prefect) is imported where it is used."""
+    code = "import sys, cogumi.cli.main; print([m for m in ('anthropic', 'openai', 'pandas', 'torch', 'prefect') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.stdout.strip() == "[]", done
     assert cogumi("--version", cwd=tmp_path).stdout.strip()
 
 
@@ -99,6 +121,18 @@ def test_every_command_explains_itself_and_the_version_is_told(tmp_path: Path) -
         (["run", "dataset", "--recipe", "small", "--no-prefect"], "key-missing", 2),
         (["run", "dataset", "--no-prefect", "--set", "teachers.judge.base_url=http://example.com/v1"], "url-refused", 2),
         (["run", "dataset", "--no-prefect", "--set", "teachers.judge.model=gpt-9"], "price-unknown", 5),
+        (["run", "dataset", "--dataset", "Weekly"], "version-name-refused", 2),
+        (["run", "dataset", "--period", "week 47"], "request-bad-value", 2),
+        (["run", "base", "--run", "../out"], "request-bad-value", 2),
+        (["run", "base", "--dataset", "Weekly@3"], "request-bad-value", 2),
+        (["run", "base", "--dataset", "weekly@newest"], "request-bad-value", 2),
+        (["run", "base", "--set", "base.steps"], "recipe-bad-override", 2),
+        (["run", "base", "--set", "base.heads=5"], "recipe-bad-value", 2),
+        (["run", "base", "--set", "purpose=sk-ant-0123456789abcdefghij"], "secret-in-recipe", 2),
+        (["run", "base", "--recipe", "small", "--no-prefect"], "stage-not-in-recipe", 2),
+        (["run", "base", "--run", "nobody", "--no-prefect"], "run-without-dataset", 4),
+        (["run", "base", "--dataset", "weekly", "--no-prefect"], "version-not-found", 4),
+        (["resume", "nobody"], "run-not-found", 4),
         (["report", "nobody"], "run-not-found", 4),
         (["bench", "nothing"], "bench-unknown", 2),
         (["artifacts", "show", "nobody/dataset"], "run-not-found", 4),
@@ -200,8 +234,11 @@ def test_a_newer_run_folder_is_left_alone(tmp_path: Path) -> None:
     refused(cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path), "run-newer", 3)
 
 
+@pytest.mark.parametrize("prefect", [False, True], ids=["in-process", "prefect"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_takes_the_replies_that_are_paid_for_and_the_run_resumes(tmp_path: Path, number: int) -> None:
+def test_an_interrupt_takes_the_replies_that_are_paid_for_and_the_run_resumes(
+    tmp_path: Path, number: int, prefect: bool
+) -> None:
     command = [
         sys.executable,
         "-m",
@@ -210,7 +247,7 @@ def test_an_interrupt_takes_the_replies_that_are_paid_for_and_the_run_resumes(tm
         "dataset",
         "--recipe",
         "tiny",
-        *NO_PREFECT,
+        *([] if prefect else NO_PREFECT),
         "--set",
         "loopback.latency_s=0.4",
     ]
@@ -220,13 +257,14 @@ def test_an_interrupt_takes_the_replies_that_are_paid_for_and_the_run_resumes(tm
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs are started deaf to it
     )
     bill = tmp_path / "runs" / "tiny" / "provider_bill.tsv"
     while not bill.exists() or not bill.read_text():
         assert child.poll() is None
     child.send_signal(number)
-    _, said = child.communicate(timeout=20)
+    _, said = child.communicate(timeout=40)
     assert child.returncode == 130 and "run-interrupted" in said and "Traceback" not in said
     with sqlite3.connect(tmp_path / "runs" / "tiny" / "ledger.db") as ledger:
         states = dict(ledger.execute("select state, count(*) from attempts group by state"))
@@ -238,20 +276,16 @@ def test_an_interrupt_takes_the_replies_that_are_paid_for_and_the_run_resumes(tm
 def test_twelve_planted_keys_reach_no_output(tmp_path: Path) -> None:
     """Keys in the environment, quoted back by the provider in every refused call, are in no file and no line of a run."""
     canaries = {f"CANARY_{n}": f"sk-canary{n:02d}-{'x' * 8}{n * 7919:06d}" for n in range(12)}
-    with LoopbackProcess(Behaviour(key="right")) as provider:
-        for number, name in enumerate(canaries):
+    prefect = {"COGUMI_TRACEBACK": "1", "PREFECT_HOME": str(tmp_path / "prefect")}
+    with LoopbackProcess(Behaviour(key="right")) as provider, ThreadPoolExecutor(2) as pool:
+
+        def run(number: int, name: str) -> subprocess.CompletedProcess[str]:
             arguments = against(provider, f"api_key_env={name}")
             if number == 0:  # one of them through Prefect: its database and artifacts are searched too
                 arguments.remove("--no-prefect")
-            done = cogumi(
-                *arguments,
-                "--run",
-                f"r{number}",
-                cwd=tmp_path,
-                **canaries,
-                COGUMI_TRACEBACK="1",
-                PREFECT_HOME=str(tmp_path / "prefect"),
-            )
+            return cogumi(*arguments, "--run", f"r{number}", cwd=tmp_path, **canaries, **prefect)
+
+        for done in pool.map(run, range(12), canaries):
             assert done.returncode == 6
             said = done.stdout + done.stderr
             assert not [key for key in canaries.values() if key in said]

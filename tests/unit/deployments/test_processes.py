@@ -12,17 +12,14 @@ from pathlib import Path
 import pytest
 
 from cogumi.store.files import write_json
-from deployments.processes import Processes, birth_of, family_of
+from deployments.processes import Processes, birth_of, children_of, family_of
 
 SLEEP = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)"]
-PARENT = [
-    sys.executable, "-c",
-    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
-    " start_new_session=True); time.sleep(600)",
-]  # fmt: skip
 STUBBORN = [
     sys.executable, "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)",
+    "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True);"
+    "print('deaf', flush=True); time.sleep(600)",
 ]  # fmt: skip
 
 
@@ -30,8 +27,7 @@ STUBBORN = [
 def processes(tmp_path: Path):  # type: ignore[no-untyped-def]
     made = Processes(tmp_path)
     yield made
-    for managed in made.all():
-        made.stop(managed.name, 0.2)
+    made.stop([managed.name for managed in made.all()], 0.2)
 
 
 def until(what, seconds: float = 10):  # type: ignore[no-untyped-def]
@@ -46,9 +42,9 @@ def test_started_once_and_found_by_another_instance(processes: Processes, tmp_pa
     assert processes.start("one", SLEEP, {}, tmp_path) == first
     assert Processes(tmp_path).find("one") == first
     until(lambda: "here" in Path(first.log).read_text())
-    assert processes.stop("one", 5)
+    assert processes.stop(["one"], 5) == []
     assert not first.alive and processes.all() == []
-    assert processes.stop("one", 5), "stopping what is not there is no failure"
+    assert processes.stop(["one"], 5) == [], "stopping what is not there is no failure"
 
 
 def test_it_outlives_the_process_that_started_it(tmp_path: Path) -> None:
@@ -59,29 +55,29 @@ def test_it_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     kept = Processes(tmp_path).find("kept")
     assert kept is not None and kept.alive
-    assert Processes(tmp_path).stop("kept", 5)
+    assert Processes(tmp_path).stop(["kept"], 5) == []
 
 
 def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(processes: Processes, tmp_path: Path) -> None:
     mine = processes.start("mine", SLEEP, {}, tmp_path)
     write_json(tmp_path / "processes.json", [asdict(replace(mine, name="old", born="1"))])
     assert processes.find("old") is None
-    assert processes.stop("old", 0.2)
+    assert processes.stop(["old"], 0.2) == []
     assert mine.alive, "same pid, another birth: not ours to end"
     write_json(tmp_path / "processes.json", [asdict(mine)])
 
 
 def test_what_does_not_end_within_its_grace_is_killed_with_its_children(processes: Processes, tmp_path: Path) -> None:
-    parent = processes.start("parent", PARENT, {}, tmp_path)
-    until(lambda: len(family_of(parent.pid)) == 2)
-    child = family_of(parent.pid)[1]
-    assert os.getsid(child) != os.getsid(parent.pid), "a child in a session of its own, as flow runs are"
     deaf = processes.start("deaf", STUBBORN, {}, tmp_path)
-    until(lambda: "deaf" in Path(deaf.log).read_text())
-    os.kill(child, 0)
+    polite = processes.start("polite", SLEEP, {}, tmp_path)
+    until(lambda: "deaf" in Path(deaf.log).read_text() and "here" in Path(polite.log).read_text())
+    (child,) = children_of(deaf.pid)
+    assert family_of(deaf.pid) == [deaf.pid, child]
+    assert os.getsid(child) != os.getsid(deaf.pid), "a child in a session of its own, as flow runs are"
     began = time.monotonic()
-    assert not processes.stop("deaf", 0.2)
-    assert time.monotonic() - began < 14 and not deaf.alive
+    assert processes.stop(["deaf", "polite"], 0.5) == ["deaf"]
+    assert time.monotonic() - began < 5 and not deaf.alive and not polite.alive
+    until(lambda: birth_of(child) == "")
 
 
 def test_one_that_died_is_started_again(processes: Processes, tmp_path: Path) -> None:

@@ -71,6 +71,20 @@ async def test_what_was_sent_is_read_though_its_asker_has_gone_and_what_was_not_
     assert cost == totals.cost_nanousd and totals.at_risk_nanousd == 0
 
 
+async def test_once_it_is_closing_nothing_more_is_sent_though_its_askers_were_not_told(
+    loopback: Start, hire: Hire, ledger: Ledger, tmp_path: Path
+) -> None:
+    """A gather that fails leaves its other calls running."""
+    teacher = hire(loopback(latency_s=0.5).url, in_flight=2)
+    asking = [asyncio.ensure_future(teacher.complete(request(f"question {n}"), "s")) for n in range(6)]
+    while teacher.tally.open < 2:
+        await asyncio.sleep(0.01)
+    await teacher.aclose()
+    replies = await asyncio.gather(*asking, return_exceptions=True)
+    assert [isinstance(reply, Reply) for reply in replies] == [True] * 2 + [False] * 4
+    assert bill_of(tmp_path / "bill-0.tsv")[0] == ledger.totals().received == 2
+
+
 async def test_a_replica_is_another_request(loopback: Start, hire: Hire, tmp_path: Path) -> None:
     teacher = hire(loopback().url)
     await teacher.complete(request("same", 0), "s")

@@ -22,9 +22,10 @@ from cogumi.recipe import Recipe, load_recipe
 from cogumi.store.artifacts import read_receipt
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
-from cogumi.training.base import DatasetInput, make_base, memory_gib, section_of
+from cogumi.training.base import DatasetInput, make_base
+from cogumi.training.claim import memory_gib, section_of
 from cogumi.training.corpus import read_corpus
-from cogumi.training.metrics import read_metrics
+from cogumi.training.metrics import METRICS, read_metrics
 from cogumi.training.pretrain import validation_nll
 from cogumi.training.request import BaseRequest, fetch_dataset
 
@@ -51,7 +52,7 @@ def test_it_has_learned_and_says_what_it_cost(made: tuple[Recipe, RunFolder, dic
     assert figures["device"] == {"torch_name": "cpu", "name": "CPU", "pool": "", "simulated": False}
     receipt = read_receipt(folder.path / "base")
     assert receipt is not None and receipt["metrics"] == figures and receipt["stage"] == "pretrain_base"
-    steps = read_metrics(folder.path / "logs" / "base.jsonl")
+    steps = read_metrics(folder.path / "base" / METRICS)
     assert [row["step"] for row in steps] == list(range(1, section_of(recipe).steps + 1))
     assert not list((folder.path / "checkpoints").iterdir()), "what is published needs no checkpoint"
 
@@ -102,6 +103,18 @@ def test_a_model_that_is_there_is_taken_and_a_damaged_one_is_made_again(
     assert again["nll_last"] == figures["nll_last"]
 
 
+def test_a_shorter_training_after_a_longer_one_shows_its_own_curve(
+    made: tuple[Recipe, RunFolder, dict[str, object]], tmp_path: Path
+) -> None:
+    _, folder, _ = made
+    data = DatasetInput(folder.dataset, "r")
+    for steps in (9, 4):
+        recipe = load_recipe("tiny", [f"base.steps={steps}", "base.warmup_steps=2"])
+        with RunFolder.open(tmp_path, "again", recipe) as other:
+            assert make_base(recipe, other, data, CPU)["steps"] == steps
+        assert [row["step"] for row in read_metrics(other.path / "base" / METRICS)] == list(range(1, steps + 1))
+
+
 def test_a_published_dataset_is_fetched_by_its_id(
     made: tuple[Recipe, RunFolder, dict[str, object]], tmp_path: Path
 ) -> None:
@@ -113,6 +126,11 @@ def test_a_published_dataset_is_fetched_by_its_id(
     with RunFolder.open(tmp_path / "runs", request.run, recipe) as other:
         place, artifact_id = fetch_dataset(request, other, store)
         assert artifact_id == "small@v0001"
+        untouched = (place / "train.jsonl").stat().st_mtime_ns
+        (place / "validation.jsonl").write_text("damaged")
+        fetch_dataset(request, other, store)
+        assert (place / "train.jsonl").stat().st_mtime_ns == untouched, "what is there is not fetched again"
+        assert (place / "validation.jsonl").read_bytes() == (folder.dataset / "validation.jsonl").read_bytes()
         assert (place / "train.jsonl").read_bytes() == (folder.dataset / "train.jsonl").read_bytes()
         with pytest.raises(RunError, match="version-not-found"):
             fetch_dataset(request.model_copy(update={"dataset": "small@v0009"}), other, store)

@@ -173,7 +173,7 @@ def test_a_save_that_fails_anywhere_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     """A full disk at the nth file operation of a save."""
-    save_checkpoint(tmp_path, 1, {"w": torch.ones(3)}, {"more": 1})
+    save_checkpoint(tmp_path, 1, {"w": torch.ones(3)})
     calls = iter(range(100))
 
     def failing(real: object) -> object:
@@ -190,7 +190,7 @@ def test_a_save_that_fails_anywhere_leaves_the_one_before(
     monkeypatch.setattr(Path, "mkdir", failing(Path.mkdir))
     failed = False
     try:
-        save_checkpoint(tmp_path, 2, {"w": torch.zeros(3)}, {"more": 2})
+        save_checkpoint(tmp_path, 2, {"w": torch.zeros(3)})
     except StorageError as error:
         failed = error.code == "disk-full"
         assert failed

@@ -1,0 +1,42 @@
+"""Flows from the command line: Prefect's settings first, then the flow, and a clear word where there is no checkout."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from importlib import import_module
+from typing import Any
+
+from cogumi.errors import InputError
+
+
+def run_flow(name: str, request: Any) -> dict[str, Any]:
+    """Run the flow of flows/NAME.py that has the same name; SIGTERM ends it as Ctrl-C does, by KeyboardInterrupt.
+
+    Raises InputError from-wheel where flows/ is not there, and what the flow raises.
+    """
+    _settings()
+    try:
+        flow = getattr(import_module(f"flows.{name}"), name)
+    except ModuleNotFoundError as error:
+        raise InputError("from-wheel", str(error)) from None
+    from prefect.exceptions import TerminationSignal
+
+    try:
+        return dict(asyncio.run(flow(request)) if flow.isasync else flow(request))
+    except TerminationSignal:
+        raise KeyboardInterrupt from None
+
+
+def _settings() -> None:
+    """Quiet, patient and private, unless the user has said otherwise; read by Prefect when it is imported."""
+    settings = {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # the dashboard gets everything
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
