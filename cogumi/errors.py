@@ -219,6 +219,17 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "The card has not enough free memory for this phase.",
         "End what else runs on it (one process a GPU), or use a larger card.",
     ),
+    "model-unsupported": ErrorEntry(
+        "The model is not of Llama's architecture as this version trains it.",
+        "Use a Llama without biases (Llama 2 to 3.2, TinyLlama, or a base model of this program).",
+    ),
+    "lora-bad-shape": ErrorEntry(
+        "The LoRA section names modules that a Llama layer does not have.",
+        "Choose among q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.",
+    ),
+    "example-without-loss": ErrorEntry(
+        "An example holds no token to train on.", "Remove rows with empty answers; see the dataset's funnel."
+    ),
     "loss-not-finite": ErrorEntry(
         "The training loss is not a number any more.", "Lower the learning rate; the last checkpoint is kept."
     ),

@@ -1,0 +1,53 @@
+"""Small Llamas and examples for the tests of training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from cogumi.lm.chat import Encoded
+from cogumi.training.algorithms import Episode
+from cogumi.training.lora import Weights
+from cogumi.training.pretrain import new_llama
+
+VOCABULARY = 97
+
+
+def llama(dtype: torch.dtype = torch.float64, layers: int = 3, scaled: bool = False) -> LlamaForCausalLM:
+    """Width 32, four query heads over two of keys; `scaled`: with the positions of Llama 3.1."""
+    rope = {"rope_type": "default", "rope_theta": 10_000.0}
+    if scaled:
+        rope = {"rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 16}  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=layers, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=False, rope_parameters=rope,
+        initializer_range=0.3,
+    )  # fmt: skip
+    model: LlamaForCausalLM = new_llama(config, seed=1).to(dtype)
+    return model
+
+
+def example(number: int, prompt: int = 4, response: int = 5) -> Encoded:
+    chance = torch.Generator().manual_seed(number)
+    ids = torch.randint(1, VOCABULARY, (prompt + response,), generator=chance).tolist()
+    return Encoded(ids, [0] * prompt + [1] * response)
+
+
+def episode(number: int, examples: int = 3) -> Episode:
+    """Lengths differ, so that a mean over rows is not one over examples."""
+    at = 100 * number
+    made = [example(at + n, prompt=2 + (at + n) % 4, response=3 + (number + n) % 5) for n in range(2 * examples)]
+    return Episode(f"task-{number}", made[:examples], made[examples:])
+
+
+def stirred(weights: Weights, seed: int, size: float = 0.1) -> Weights:
+    """Every weight with noise, in fp64: as after some training, B no longer zero."""
+    chance = torch.Generator().manual_seed(seed)
+
+    def noisy(weight: Tensor) -> Tensor:
+        noise = torch.randn(weight.shape, dtype=torch.float64, generator=chance)
+        return (weight.double() + size * noise).requires_grad_()
+
+    return {name: noisy(weight) for name, weight in weights.items()}
