@@ -227,6 +227,21 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "The LoRA section names modules that a Llama layer does not have.",
         "Choose among q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.",
     ),
+    "example-too-long": ErrorEntry(
+        "Rows are longer than the recipe's max_seq_length.",
+        "Raise train.max_seq_length, or set train.too_long to drop, which leaves such rows out.",
+    ),
+    "domain-empty": ErrorEntry(
+        "A domain has no task with enough rows for an episode.",
+        "Make more rows of it, or lower support and query, or leave it out of held_out_domains.",
+    ),
+    "tasks-too-few": ErrorEntry(
+        "There are not enough tasks to train on and to hold out.",
+        "Make more rows, or lower support, query, tasks_per_step or held_out_share.",
+    ),
+    "support-too-small": ErrorEntry(
+        "A task has fewer rows than an episode takes.", "Lower support or query, or make more rows."
+    ),
     "example-without-loss": ErrorEntry(
         "An example holds no token to train on.", "Remove rows with empty answers; see the dataset's funnel."
     ),
