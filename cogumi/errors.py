@@ -242,6 +242,14 @@ CATALOGUE: dict[str, ErrorEntry] = {
     "support-too-small": ErrorEntry(
         "A task has fewer rows than an episode takes.", "Lower support or query, or make more rows."
     ),
+    "training-diverged": ErrorEntry(
+        "Training got worse beyond chance, and did so again after going back to a good checkpoint three times.",
+        "Lower train.learning_rate or the inner rate, and look at the batches after the last good step in metrics.jsonl.",
+    ),
+    "gpu-out-of-memory": ErrorEntry(
+        "The device's memory does not hold one task of a step.",
+        "Lower support, query or max_seq_length, set train.keep to inputs, or use a larger card.",
+    ),
     "example-without-loss": ErrorEntry(
         "An example holds no token to train on.", "Remove rows with empty answers; see the dataset's funnel."
     ),

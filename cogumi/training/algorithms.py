@@ -102,9 +102,9 @@ def meta_loss(
     if inner.algorithm is Algorithm.REPTILE:
         return _reptile(body, head, weights, episodes, inner)
     second, slow = inner.algorithm.second_order, body.prepared(weights.slow)
-    query = _features(body, head, slow, [episode.query for episode in episodes], inner)
+    query = features(body, head, slow, [episode.query for episode in episodes], inner)
     with torch.set_grad_enabled(second and torch.is_grad_enabled()):
-        support = _features(body, head, slow, [episode.support for episode in episodes], inner)
+        support = features(body, head, slow, [episode.support for episode in episodes], inner)
     losses, told = [], []
     for episode, one, other in zip(episodes, support, query, strict=True):
         sides = [(one, other), (other, one)] if inner.algorithm is Algorithm.ANIL_CROSS else [(one, other)]
@@ -119,7 +119,7 @@ def _sft(
     body: LlamaBody, head: Head, weights: MetaWeights, episodes: Sequence[Episode], inner: Inner
 ) -> tuple[Tensor, list[TaskLoss]]:
     slow = body.prepared(weights.slow)
-    query = _features(body, head, slow, [episode.query for episode in episodes], inner)
+    query = features(body, head, slow, [episode.query for episode in episodes], inner)
     losses = [head.loss(cached, weights.head) for cached in query]
     told = [TaskLoss(e.task, [], loss.detach()) for e, loss in zip(episodes, losses, strict=True)]
     return torch.stack(losses).mean(), told
@@ -130,7 +130,7 @@ def _reptile(
 ) -> tuple[Tensor, list[TaskLoss]]:
     """A scalar whose gradient in the initial weights is minus what the inner loop moved them by."""
     moved, told, slow = [], [], body.prepared(weights.slow)
-    everything = _features(body, head, slow, [[*e.support, *e.query] for e in episodes], inner)
+    everything = features(body, head, slow, [[*e.support, *e.query] for e in episodes], inner)
     for episode, cached in zip(episodes, everything, strict=True):
         fast, before = adapt_head(head, cached, weights.head, weights.rates, inner.steps, inner.clip, False)
         parts = [(weight * (weight - fast[name]).detach()).sum() for name, weight in weights.head.items()]
@@ -139,7 +139,7 @@ def _reptile(
     return torch.stack(moved).mean(), told
 
 
-def _features(
+def features(
     body: LlamaBody, head: Head, slow: Prepared, sides: Sequence[Sequence[Encoded]], inner: Inner
 ) -> list[Cached]:
     """Each task's examples as the head reads them, from one packed forward of all."""

@@ -1,7 +1,7 @@
 """Checkpoints: tensors in safetensors, the rest in JSON; written beside their place and renamed, the newest two kept.
 
     CHECKPOINTS/step-00000120/tensors.safetensors
-    CHECKPOINTS/step-00000120/state.json           step, and sha256 of the tensors
+    CHECKPOINTS/step-00000120/state.json           step, sha256 of the tensors, and what the loop needs besides
 
 A checkpoint that does not match its own state is passed over for the one before it, and the caller is told.
 """
@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from safetensors.torch import load_file, save_file
@@ -32,11 +34,15 @@ class Checkpoint:
 
     step: int
     tensors: dict[str, Tensor]
+    state: dict[str, Any]
     passed_over: list[str]
 
 
-def save_checkpoint(place: Path, step: int, tensors: dict[str, Tensor]) -> Path:
-    """Save whole or not at all; older ones than the last two go. Raises StorageError disk-full, disk-error."""
+def save_checkpoint(place: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any] | None = None) -> Path:
+    """Save whole or not at all. Older ones than the last two go, but for the newest whose state says `good`.
+
+    Raises StorageError disk-full, disk-error.
+    """
     done = place / f"step-{step:08d}"
     draft = place / f".step-{step:08d}.draft"
     try:
@@ -44,7 +50,8 @@ def save_checkpoint(place: Path, step: int, tensors: dict[str, Tensor]) -> Path:
         draft.mkdir(parents=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft / _TENSORS)
         _sync(draft / _TENSORS)
-        write_json(draft / _STATE, {"step": step, "sha256": sha256_of(draft / _TENSORS)})
+        told = {"step": step, "sha256": sha256_of(draft / _TENSORS), "state": state or {}}
+        write_json(draft / _STATE, told)
         shutil.rmtree(done, ignore_errors=True)
         draft.rename(done)
         sync_folder(place)
@@ -52,30 +59,41 @@ def save_checkpoint(place: Path, step: int, tensors: dict[str, Tensor]) -> Path:
         raise storage_error(error, place) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    for old in _found(place)[:-_KEPT]:
-        shutil.rmtree(old)
+    found = _found(place)
+    good = next((folder for folder in reversed(found) if _is_good(folder)), None)
+    for old in found[:-_KEPT]:
+        if old != good:
+            shutil.rmtree(old)
     return done
 
 
-def load_newest(place: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or None."""
+def load_newest(place: Path, which: Callable[[dict[str, Any]], bool] = lambda state: True) -> Checkpoint | None:
+    """The newest checkpoint that is whole and whose state is as asked, or None."""
     passed_over: list[str] = []
     for folder in reversed(_found(place)):
         read = _read(folder)
-        if read is not None:
+        if read is None:
+            passed_over.append(folder.name)
+        elif which(read[2]):
             return Checkpoint(*read, passed_over)
-        passed_over.append(folder.name)
     return None
 
 
-def _read(folder: Path) -> tuple[int, dict[str, Tensor]] | None:
+def _read(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
     try:
-        state = orjson.loads((folder / _STATE).read_bytes())
-        if sha256_of(folder / _TENSORS) != state["sha256"]:
+        told = orjson.loads((folder / _STATE).read_bytes())
+        if sha256_of(folder / _TENSORS) != told["sha256"]:
             return None
-        return int(state["step"]), load_file(folder / _TENSORS)
+        return int(told["step"]), load_file(folder / _TENSORS), dict(told.get("state", {}))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_good(folder: Path) -> bool:
+    try:
+        return bool(orjson.loads((folder / _STATE).read_bytes())["state"]["good"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _found(place: Path) -> list[Path]:

@@ -25,10 +25,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from cogumi.errors import RunError
 from cogumi.training.checkpoint import load_newest, save_checkpoint
 from cogumi.training.corpus import Corpus, take_windows, window_starts
+from cogumi.training.schedule import warmup_cosine
 from cogumi.training.stopping import Stop
 
 _CLIP = 1.0
-_LOWEST = 0.1  # of the learning rate, where the cosine ends
 _MOST_VALIDATION = 64  # windows
 
 
@@ -66,14 +66,6 @@ class Pretrained:
     passed_over: list[str]
     seconds: float
     tokens_per_s: float
-
-
-def learning_rate_at(step: int, schedule: Schedule) -> float:
-    """Linear warm-up, then half a cosine down to a tenth; `step` counts from 0."""
-    if step < schedule.warmup_steps:
-        return schedule.learning_rate * (step + 1) / schedule.warmup_steps
-    along = (step - schedule.warmup_steps) / max(1, schedule.steps - schedule.warmup_steps)
-    return schedule.learning_rate * (_LOWEST + (1 - _LOWEST) * (1 + math.cos(math.pi * along)) / 2)
 
 
 def new_llama(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
@@ -144,7 +136,7 @@ def _one_step(
 ) -> float:
     starts_B = window_starts(len(corpus.train), schedule.seq_length, schedule.batch_windows, schedule.seed, step)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(step, schedule)
+        group["lr"] = warmup_cosine(step, schedule.steps, schedule.warmup_steps, schedule.learning_rate)
     optimizer.zero_grad(set_to_none=True)
     loss = _loss(model, take_windows(corpus.train, starts_B, schedule.seq_length), device)
     loss.backward()

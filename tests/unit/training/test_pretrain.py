@@ -16,7 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from cogumi.errors import RunError, StorageError
 from cogumi.training.checkpoint import load_newest, save_checkpoint
 from cogumi.training.corpus import Corpus, take_windows, window_starts
-from cogumi.training.pretrain import Schedule, Step, learning_rate_at, new_llama, pretrain, validation_nll
+from cogumi.training.pretrain import Schedule, Step, new_llama, pretrain, validation_nll
+from cogumi.training.schedule import warmup_cosine
 from cogumi.training.stopping import Stop, interruptible
 
 CONFIG = LlamaConfig(
@@ -72,7 +73,7 @@ def test_the_loop_is_that_of_a_slow_one_by_hand(corpus: Corpus, tmp_path: Path) 
         loss.backward()
         norm = math.sqrt(sum(float((p.grad**2).sum()) for p in slow.parameters()))
         rate = 0.01 * (step + 1) / 2 if step < 2 else 0.01 * (0.1 + 0.9 * (1 + math.cos(math.pi * (step - 2) / 2)) / 2)
-        assert learning_rate_at(step, schedule) == pytest.approx(rate)
+        assert warmup_cosine(step, 4, 2, 0.01) == pytest.approx(rate)
         with torch.no_grad():
             for name, p in slow.named_parameters():
                 gradient = p.grad * min(1.0, 1.0 / (norm + 1e-6))

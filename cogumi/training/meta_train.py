@@ -1,0 +1,324 @@
+"""meta_train: the outer loop. AdamW over tasks, held-out gain, early stop, guard, checkpoints.
+
+    result = meta_train(body, head, weights, sampler, held_out, inner, schedule, Path("checkpoints/train-1f"))
+
+Bit-exact when resumed on the same machine: batches and dropout depend on seed and step alone. A step's tasks go through
+the body in groups of at most `token_budget` tokens; where memory does not suffice the budget is halved and the step
+taken again from its start, so that the global batch stays what it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cogumi.errors import RunError
+from cogumi.training.algorithms import Episode, Inner, MetaWeights, TaskLoss, meta_loss
+from cogumi.training.body import LlamaBody
+from cogumi.training.checkpoint import Checkpoint, load_newest, save_checkpoint
+from cogumi.training.episodes import EpisodeSampler
+from cogumi.training.gain import Mean, by_budget, mean_gain, query_losses
+from cogumi.training.guard import Guard, Verdict
+from cogumi.training.head import Head
+from cogumi.training.schedule import warmup_cosine
+from cogumi.training.stopping import Stop
+
+_MOST_REWINDS = 3
+_MOST_DISCARDED = 5  # in a row
+_LEAST_RATE = 1e-6
+_PROBE = 24  # episodes
+
+
+@dataclass(frozen=True, slots=True)
+class MetaSchedule:
+    """The outer loop. `rate_lr` is the learning rate of step sizes, 0 for fixed ones; `patience` counts evaluations
+    without a better held-out loss, 0 for no early stop; `look_every` steps lie between evaluations, which probe,
+    measure the held-out gain and save.
+    """
+
+    steps: int
+    learning_rate: float
+    rate_lr: float
+    warmup_steps: int
+    weight_decay: float
+    clip: float
+    look_every: int
+    patience: int
+    seed: int
+    token_budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetaStep:
+    """What one step told. `support_first` and `support_last` are the losses before the first and the last inner step;
+    `gain` is there where the step was followed by an evaluation.
+    """
+
+    step: int
+    loss: float
+    support_first: float
+    support_last: float
+    norm: float
+    learning_rate: float
+    tokens: int
+    tokens_per_s: float
+    taken: bool
+    gain: float | None = None
+    held_out: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetaTrained:
+    """The end of a loop. `weights` are those with the best held-out loss; `finished` is False where it was asked to
+    stop. `probe_loss` is the best on training tasks, after adaptation.
+    """
+
+    weights: MetaWeights
+    finished: bool
+    step: int
+    best_step: int
+    gain: Mean
+    resumed_from: int
+    passed_over: list[str]
+    probe_loss: float
+    rewinds: int
+    discarded: int
+    token_budget: int | None
+    seconds: float
+    tokens_per_s: float
+
+
+@dataclass(slots=True)
+class _State:
+    """What changes besides weights and optimizer, and is saved with them."""
+
+    step: int = 0
+    skipped: int = 0
+    """Batches that are passed over for good, since a rewind began anew after them."""
+    best_loss: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    token_budget: int | None = None
+
+
+class _Run:
+    """One call of meta_train: what its parts share."""
+
+    def __init__(self, body: LlamaBody, head: Head, weights: MetaWeights, inner: Inner, schedule: MetaSchedule) -> None:
+        self.body, self.head, self.inner, self.schedule = body, head, inner, schedule
+        self.weights = MetaWeights(*({n: w.detach().clone() for n, w in part.items()} for part in _parts(weights)))
+        trained = [*self.weights.slow.values(), *self.weights.head.values()]
+        self.trained = trained
+        self.rates = list(self.weights.rates.values()) if schedule.rate_lr else []
+        for tensor in [*trained, *self.rates]:
+            tensor.requires_grad_()
+        groups: list[dict[str, Any]] = [{"params": trained, "weight_decay": schedule.weight_decay}]
+        if self.rates:
+            groups.append({"params": self.rates, "weight_decay": 0.0})
+        self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate)
+        self.best = _copied(self.weights)
+        self.state = _State(token_budget=schedule.token_budget)
+        self.guard = Guard()
+
+    def take(self, episodes: Sequence[Episode]) -> tuple[float, float, list[TaskLoss], bool]:
+        """One step: (loss, norm of the gradient, each task's losses, whether it was taken)."""
+        while True:
+            try:
+                loss, told = self._gradient(episodes)
+                break
+            except torch.OutOfMemoryError as error:
+                self._less_memory(episodes, error)
+        norm = float(torch.nn.utils.clip_grad_norm_([*self.trained, *self.rates], self.schedule.clip))
+        taken = self.guard.takes(loss, norm)
+        if taken:
+            self._set_rates()
+            self.optimizer.step()
+            with torch.no_grad():
+                for rate in self.rates:
+                    rate.clamp_(min=_LEAST_RATE)
+        return loss, norm, told, taken
+
+    def losses(self, weights: MetaWeights, episodes: Sequence[Episode]) -> Tensor:
+        """Query losses before and after adaptation, E2."""
+        while True:
+            try:
+                return query_losses(self.body, self.head, weights, episodes, self.inner, self.state.token_budget)
+            except torch.OutOfMemoryError as error:
+                self._less_memory(episodes, error)
+
+    def _gradient(self, episodes: Sequence[Episode]) -> tuple[float, list[TaskLoss]]:
+        _seed(self.schedule.seed, self.state.step + self.state.skipped)
+        self.optimizer.zero_grad(set_to_none=True)
+        total, told = 0.0, []
+        for group in by_budget(episodes, self.state.token_budget):
+            loss, tasks = meta_loss(self.body, self.head, self.weights, group, self.inner)
+            loss = loss * (len(group) / len(episodes))
+            loss.backward()
+            total += float(loss.detach())
+            told += tasks
+        return total, told
+
+    def _less_memory(self, episodes: Sequence[Episode], error: Exception) -> None:
+        """Halve the budget, from what the largest group took. Raises RunError gpu-out-of-memory where a task by itself
+        does not fit.
+        """
+        groups = list(by_budget(episodes, self.state.token_budget))
+        if max(len(group) for group in groups) == 1:
+            tokens = max(episode.tokens for episode in episodes)
+            raise RunError("gpu-out-of-memory", f"a task of {tokens} tokens: {error}") from None
+        self.optimizer.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.state.token_budget = max(sum(episode.tokens for episode in group) for group in groups) // 2
+
+    def _set_rates(self) -> None:
+        schedule, step = self.schedule, self.state.step
+        for group, peak in zip(self.optimizer.param_groups, (schedule.learning_rate, schedule.rate_lr), strict=False):
+            group["lr"] = warmup_cosine(step, schedule.steps, schedule.warmup_steps, peak)
+
+    def save(self, place: Path, good: bool) -> None:
+        """Weights, moments, the best weights, and the state; `good` where the probe has just been found good."""
+        tensors = {f"now/{name}": tensor for name, tensor in _named(self.weights)}
+        tensors |= {f"best/{name}": tensor for name, tensor in _named(self.best)}
+        for name, tensor in _named(self.weights):
+            held = self.optimizer.state.get(tensor, {})
+            tensors |= {f"{key}/{name}": value for key, value in held.items()}
+        state = {**{name: getattr(self.state, name) for name in _State.__slots__}, "guard": self.guard.to_json()}
+        save_checkpoint(place, self.state.step, tensors, {**state, "good": good})
+
+    @torch.no_grad()
+    def restore(self, held: Checkpoint) -> None:
+        tensors, state = held.tensors, dict(held.state)
+        for name, tensor in _named(self.weights):
+            tensor.copy_(tensors[f"now/{name}"])
+            moments = {key: tensors.get(f"{key}/{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+            self.optimizer.state.pop(tensor, None)
+            if moments["step"] is not None:
+                self.optimizer.state[tensor] = {
+                    key: value.to("cpu" if key == "step" else tensor.device)
+                    for key, value in moments.items()
+                    if value is not None
+                }
+        for name, tensor in _named(self.best):
+            tensor.copy_(tensors[f"best/{name}"])
+        self.guard = Guard(**state.pop("guard"))
+        state.pop("good")
+        self.state = _State(**state)
+
+
+def meta_train(
+    body: LlamaBody,
+    head: Head,
+    weights: MetaWeights,
+    sampler: EpisodeSampler,
+    held_out: Sequence[Episode],
+    inner: Inner,
+    schedule: MetaSchedule,
+    checkpoints: Path,
+    watch: Callable[[MetaStep], None] = lambda step: None,
+    stop: Stop | None = None,
+) -> MetaTrained:
+    """Train from `weights`, or go on from the newest checkpoint. Asked to stop, it saves and ends.
+
+    Raises RunError training-diverged after three rewinds, gpu-out-of-memory; StorageError disk-full, disk-error.
+    """
+    run = _Run(body, head, weights, inner, schedule)
+    probe = [sampler.batch(step)[0] for step in range(_PROBE)]
+    held = load_newest(checkpoints)
+    if held is not None:
+        run.restore(held)
+    else:  # what a rewind can always go back to
+        run.guard.judge(run.losses(run.weights, probe)[:, 1])
+        run.save(checkpoints, good=True)
+    first, began, tokens = run.state.step, time.monotonic(), 0
+    stop = stop or Stop()
+    state = run.state
+    while state.step < schedule.steps and not stop.asked and not _is_stale(state, schedule):
+        episodes = sampler.batch(state.step + state.skipped)
+        tokens += sum(episode.tokens for episode in episodes)
+        loss, norm, told, taken = run.take(episodes)
+        state.step += 1
+        step = _told(run, loss, norm, told, taken, sum(e.tokens for e in episodes), tokens / (time.monotonic() - began))
+        if run.guard.in_a_row >= _MOST_DISCARDED:
+            state = _rewound(run, checkpoints)
+        elif state.step % schedule.look_every == 0 or state.step == schedule.steps:
+            verdict = run.guard.judge(run.losses(run.weights, probe)[:, 1])
+            if verdict is Verdict.DAMAGED:
+                state = _rewound(run, checkpoints)
+            else:
+                losses_E2 = run.losses(run.weights, held_out)
+                _remember_best(run, float(losses_E2[:, 1].mean()))
+                run.save(checkpoints, good=verdict is Verdict.GOOD)
+                step = replace(step, gain=mean_gain(losses_E2).mean, held_out=float(losses_E2[:, 1].mean()))
+        watch(step)
+    finished = state.step >= schedule.steps or _is_stale(state, schedule)
+    if not finished and state.step % schedule.look_every:
+        run.save(checkpoints, good=False)
+    seconds = time.monotonic() - began
+    gain = mean_gain(run.losses(run.best, held_out))
+    return MetaTrained(
+        run.best, finished, state.step, state.best_step, gain, first, held.passed_over if held else [],
+        run.guard.best_loss, run.guard.rewinds, run.guard.discarded, state.token_budget, seconds,
+        tokens / max(seconds, 1e-9),
+    )  # fmt: skip
+
+
+def _rewound(run: _Run, checkpoints: Path) -> _State:
+    """Back to the newest good checkpoint, and on with other batches."""
+    rewinds, reached = run.guard.rewinds + 1, run.state.step + run.state.skipped
+    held = load_newest(checkpoints, lambda state: bool(state["good"]))
+    if rewinds > _MOST_REWINDS or held is None:
+        raise RunError("training-diverged", f"step {run.state.step}, {rewinds - 1} rewinds before")
+    discarded = run.guard.discarded
+    run.restore(held)
+    run.guard.rewinds, run.guard.discarded, run.guard.in_a_row = rewinds, discarded, 0
+    run.state.skipped = reached - run.state.step
+    return run.state
+
+
+def _remember_best(run: _Run, loss: float) -> None:
+    state = run.state
+    if state.best_loss is None or loss < state.best_loss:
+        state.best_loss, state.best_step, state.stale = loss, state.step, 0
+        run.best = _copied(run.weights)
+    else:
+        state.stale += 1
+
+
+def _is_stale(state: _State, schedule: MetaSchedule) -> bool:
+    return bool(schedule.patience) and state.stale >= schedule.patience
+
+
+def _told(run: _Run, loss: float, norm: float, told: list[TaskLoss], taken: bool, tokens: int, rate: float) -> MetaStep:
+    support = torch.stack([torch.stack([one.support[0], one.support[-1]]) for one in told if one.support] or [
+        torch.full((2,), float("nan"))])  # fmt: skip
+    first, last = support.mean(0).tolist()
+    used = run.optimizer.param_groups[0]["lr"]
+    query = float(torch.stack([one.query for one in told]).mean())
+    return MetaStep(run.state.step, query, first, last, norm, used, tokens, rate, taken)
+
+
+def _parts(weights: MetaWeights) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    return weights.slow, weights.head, weights.rates
+
+
+def _named(weights: MetaWeights) -> list[tuple[str, Tensor]]:
+    parts = zip(("slow", "head", "rates"), _parts(weights), strict=True)
+    return [(f"{part}/{name}", tensor) for part, found in parts for name, tensor in found.items()]
+
+
+def _copied(weights: MetaWeights) -> MetaWeights:
+    return MetaWeights(*({n: w.detach().clone() for n, w in part.items()} for part in _parts(weights)))
+
+
+def _seed(seed: int, step: int) -> None:
+    """Of dropout: the same step drops the same, in a run that was resumed too."""
+    digest = hashlib.sha256(f"{seed}/dropout/{step}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:7], "big"))
