@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 from cogumi.errors import InputError
@@ -22,10 +27,30 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
         raise InputError("from-wheel", str(error)) from None
     from prefect.exceptions import TerminationSignal
 
+    with _sigterm_interrupts():
+        try:
+            return dict(asyncio.run(flow(request)) if flow.isasync else flow(request))
+        except TerminationSignal:
+            raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Prefect has a handler of its own while a flow runs; at its end it gives the signal to the one before. Were that
+    the system's, the process would be gone at once, and the temporary server left behind.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return dict(asyncio.run(flow(request)) if flow.isasync else flow(request))
-    except TerminationSignal:
-        raise KeyboardInterrupt from None
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _settings() -> None:

@@ -273,6 +273,30 @@ def test_an_interrupt_takes_the_replies_that_are_paid_for_and_the_run_resumes(
     assert cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path).returncode == 0
 
 
+def test_a_flow_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
+    """The signal hits while the flow's own code runs: Prefect then gives it to the handler that was there before."""
+    code = """if True:
+        import os, signal, sys, types
+        from prefect import flow
+        from cogumi.cli.with_prefect import run_flow
+
+        @flow
+        def struck(request):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        sys.modules["flows.struck"] = types.SimpleNamespace(struck=struck)
+        try:
+            run_flow("struck", {})
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    done = subprocess.run(  # returns when all who hold its output are gone, the server too
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done
+
+
 def test_twelve_planted_keys_reach_no_output(tmp_path: Path) -> None:
     """Keys in the environment, quoted back by the provider in every refused call, are in no file and no line of a run."""
     canaries = {f"CANARY_{n}": f"sk-canary{n:02d}-{'x' * 8}{n * 7919:06d}" for n in range(12)}
