@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess  # nosec B404 # nvidia-smi, fixed arguments
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -71,7 +75,11 @@ def report(name: str, figures: list[Figure], settings: dict[str, Any], *, save: 
 
 def machine() -> dict[str, Any]:
     """Hardware and versions, without names that would say which machine it is."""
-    names = ("aiohttp", "openai", "prefect", "sqlalchemy", "httpx2")
+    names = ("aiohttp", "openai", "prefect", "sqlalchemy", "httpx2", "torch", "transformers", "peft")
+    versions = {}
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return {
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -79,5 +87,17 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in names},
+        **versions,
+        **gpu(),
     }
+
+
+def gpu() -> dict[str, str]:
+    """The card and its driver, where one is used: only a benchmark that has imported torch uses any."""
+    torch = sys.modules.get("torch")
+    command = shutil.which("nvidia-smi")
+    if torch is None or command is None or not torch.cuda.is_available():
+        return {}
+    asked = [command, "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+    driver = subprocess.run(asked, capture_output=True, text=True).stdout.strip()  # nosec B603
+    return {"gpu": torch.cuda.get_device_name(), "driver": driver}

@@ -12,7 +12,9 @@ from cogumi.errors import InputError
 
 
 def bench(
-    name: str = typer.Argument(help="The benchmark: client, limits, ledger, orchestration, dedup, scale, procedural."),
+    name: str = typer.Argument(
+        help="The benchmark: client, limits, ledger, orchestration, dedup, scale, procedural, meta."
+    ),
     quick: bool = typer.Option(False, "--quick", help="A shorter run, for trying it out; not for reporting."),
     save: bool = typer.Option(
         False, "--save", help="Store the result under benchmarks/results with date, hardware and versions."
@@ -24,7 +26,7 @@ def bench(
         import benchmarks
     except ModuleNotFoundError as error:
         raise InputError("from-wheel", str(error)) from None
-    known = sorted(module.name for module in iter_modules(benchmarks.__path__) if module.name != "measuring")
+    known = sorted(m.name for m in iter_modules(benchmarks.__path__) if not m.ispkg and m.name != "measuring")
     if name not in known:
         raise InputError("bench-unknown", f"{name!r}; there are {', '.join(known)}")
     import_module(f"benchmarks.{name}").main(quick=quick, save=save, table=not as_json)

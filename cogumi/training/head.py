@@ -38,8 +38,9 @@ class Cached:
 class Head(Protocol):
     """What the inner loop needs of a head."""
 
-    cut: int
-    """The layer before which features are cached; all layers for heads on the output."""
+    @property
+    def cut(self) -> int:
+        """The layer before which features are cached; all layers for heads on the output."""
 
     def new(self, seed: int) -> Weights:
         """Fresh fp32 weights that change nothing yet."""

@@ -94,6 +94,8 @@ def fused(lora: Weights, shape: LoraShape, dtype: torch.dtype) -> Prepared:
     """The same by one operation for all weights, which can be differentiated once: a GPU has no time to lose on 448
     small ones.
     """
+    if not lora:
+        return {}
     places = list(_places(lora, shape))
     names = [f"layers.{n}.{module}.{part}" for n, _, modules in places for part in "AB" for module in modules]
     heights = [len(modules) for _, _, modules in places]

@@ -14,7 +14,9 @@ from cogumi.training.pretrain import new_llama
 VOCABULARY = 97
 
 
-def llama(dtype: torch.dtype = torch.float64, layers: int = 3, scaled: bool = False) -> LlamaForCausalLM:
+def llama(
+    dtype: torch.dtype = torch.float64, layers: int = 3, scaled: bool = False, head_width: int = 8
+) -> LlamaForCausalLM:
     """Width 32, four query heads over two of keys; `scaled`: with the positions of Llama 3.1."""
     rope = {"rope_type": "default", "rope_theta": 10_000.0}
     if scaled:
@@ -22,7 +24,7 @@ def llama(dtype: torch.dtype = torch.float64, layers: int = 3, scaled: bool = Fa
                 "high_freq_factor": 4.0, "original_max_position_embeddings": 16}  # fmt: skip
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=layers, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=False, rope_parameters=rope,
+        num_key_value_heads=2, head_dim=head_width, max_position_embeddings=64, tie_word_embeddings=False, rope_parameters=rope,
         initializer_range=0.3,
     )  # fmt: skip
     model: LlamaForCausalLM = new_llama(config, seed=1).to(dtype)

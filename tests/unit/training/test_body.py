@@ -110,6 +110,7 @@ def test_weights_prepared_by_one_operation_are_those_prepared_by_many(modules: t
     body = LlamaBody(llama(), LoraShape(4, 8, modules=modules))
     lora = stirred(new_lora(body.config, body.shape, 0), 5)
     found = []
+    assert prepared({}, body.shape, body.arithmetic) == fused({}, body.shape, body.arithmetic) == {}
     for prepare in (prepared, fused):
         squares = body.run(pack(EXAMPLES), prepare(lora, body.shape, body.arithmetic)).pow(2).sum()
         found.append([squares.detach(), *torch.autograd.grad(squares, list(lora.values()))])
