@@ -32,7 +32,7 @@ browser: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -m browser tests/browser
 
 bench: $(VENV)/.installed-dev
-	for name in ledger client limits orchestration dedup scale procedural meta; do $(BIN)/cogumi bench $$name --save || exit 1; done
+	for name in ledger client limits orchestration dedup scale procedural meta sinusoid; do $(BIN)/cogumi bench $$name --save || exit 1; done
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.generate
