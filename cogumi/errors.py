@@ -223,6 +223,28 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "The model is not of Llama's architecture as this version trains it.",
         "Use a Llama without biases (Llama 2 to 3.2, TinyLlama, or a base model of this program).",
     ),
+    "model-not-allowed": ErrorEntry(
+        "The model is neither a folder nor one of the hub ids that may be asked for.",
+        "Download it and give its folder, once you have looked at what is in it.",
+    ),
+    "model-unreadable": ErrorEntry(
+        "The folder does not hold a model that can be read: config.json and weights as safetensors that fit it.",
+        "Download it again, or convert its weights to safetensors.",
+    ),
+    "model-not-finite": ErrorEntry(
+        "A weight of the model is not a number.", "Take the model from its source again; do not train on this copy."
+    ),
+    "chat-template-missing": ErrorEntry(
+        "The model's tokenizer has no chat template, so that turns of a conversation cannot be told apart.",
+        "Use the instruct version of the model, or add a chat template to its tokenizer_config.json.",
+    ),
+    "vocabulary-mismatch": ErrorEntry(
+        "The tokenizer has more tokens than the model's vocabulary.", "Use the tokenizer that belongs to the model."
+    ),
+    "adapter-unreadable": ErrorEntry(
+        "The folder does not hold an adapter for this model and head.",
+        "Check that base model, head and rank are those it was trained with.",
+    ),
     "lora-bad-shape": ErrorEntry(
         "The LoRA section names modules that a Llama layer does not have.",
         "Choose among q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.",

@@ -92,7 +92,7 @@ def test_nothing_loads_or_runs_what_it_should_not() -> None:
                 hits.append((path.name, target.attr))
             if any(k.arg == "shell" and getattr(k.value, "value", False) for k in node.keywords):
                 hits.append((path.name, "shell=True"))
-            if any(k.arg == "trust_remote_code" for k in node.keywords):
+            if any(k.arg == "trust_remote_code" and getattr(k.value, "value", True) for k in node.keywords):
                 hits.append((path.name, "trust_remote_code"))
     assert hits == []
 

@@ -84,7 +84,8 @@ def _read(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
         told = orjson.loads((folder / _STATE).read_bytes())
         if sha256_of(folder / _TENSORS) != told["sha256"]:
             return None
-        return int(told["step"]), load_file(folder / _TENSORS), dict(told.get("state", {}))
+        tensors = {name: tensor.clone() for name, tensor in load_file(folder / _TENSORS).items()}
+        return int(told["step"]), tensors, dict(told.get("state", {}))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -64,7 +64,7 @@ class OutputHead:
 
     body: LlamaBody
     rank: int
-    alpha: float
+    alpha: int
     on_hidden: bool = False
 
     @property

@@ -39,7 +39,7 @@ class LoraShape:
     """Rank, alpha, share of inputs dropped in training, and the modules that are changed in every layer."""
 
     rank: int
-    alpha: float
+    alpha: int
     dropout: float = 0.0
     modules: tuple[str, ...] = MODULES
 

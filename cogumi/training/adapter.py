@@ -1,0 +1,102 @@
+"""Adapters on disk: what meta-training made, as a folder that PEFT reads.
+
+    save_adapter(folder, body, head, weights, base="runs/demo/base")
+    weights = load_adapter(folder, body, head)
+
+    adapter_config.json, adapter_model.safetensors      LoRA as PEFT keeps it; a head on the output as one on lm_head
+    meta.safetensors, meta.json                         the head as it was trained, its step sizes, kind and steps
+
+A change of the final hidden state is folded into the output matrix: A = D, B = W U. PEFT then shows the model before
+any adaptation; what a head needs to adapt further is in the second pair.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from peft import LoraConfig
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cogumi.errors import InputError
+from cogumi.store.files import write_json
+from cogumi.training.algorithms import Inner, MetaWeights
+from cogumi.training.body import LlamaBody
+from cogumi.training.head import Head, LastLayers, OutputHead
+from cogumi.training.lora import ATTENTION, Weights
+
+_PREFIX = "base_model.model."
+
+
+def save_adapter(folder: Path, body: LlamaBody, head: Head, weights: MetaWeights, inner: Inner, base: str) -> None:
+    """Write all four files. `base` names the model it belongs to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = body.shape
+    modules = list(shape.modules)
+    lora = {**weights.slow, **(weights.head if isinstance(head, LastLayers) else {})}
+    tensors = {_peft_name(name): weight for name, weight in lora.items()}
+    rank, alpha = {}, {}
+    if isinstance(head, OutputHead):
+        with torch.no_grad():
+            a, b = head.low(weights.head)
+        tensors |= {f"{_PREFIX}lm_head.lora_A.weight": a, f"{_PREFIX}lm_head.lora_B.weight": b}
+        modules.append("lm_head")
+        rank, alpha = {"lm_head": head.rank}, {"lm_head": head.alpha}
+    save_file(_plain(tensors), folder / "adapter_model.safetensors")
+    config = LoraConfig(
+        base_model_name_or_path=base, task_type="CAUSAL_LM", r=shape.rank, lora_alpha=shape.alpha,
+        lora_dropout=shape.dropout, target_modules=modules, inference_mode=True, rank_pattern=rank,
+        alpha_pattern=alpha,
+    )  # fmt: skip
+    config.save_pretrained(str(folder))
+    save_file(_plain(_named(weights)), folder / "meta.safetensors")
+    told = {"head": kind_of(head), "cut": head.cut, "algorithm": inner.algorithm, "steps": inner.steps,
+            "clip": inner.clip, "base": base}  # fmt: skip
+    write_json(folder / "meta.json", told)
+
+
+def load_adapter(folder: Path, body: LlamaBody, head: Head) -> MetaWeights:
+    """The weights of an adapter, on the body's device. Raises InputError adapter-unreadable where they are not those of
+    this body and head.
+    """
+    try:
+        told = orjson.loads((folder / "meta.json").read_bytes())
+        read = load_file(folder / "meta.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError("adapter-unreadable", f"{folder}: {error}") from None
+    parts: dict[str, Weights] = {"slow": {}, "head": {}, "rates": {}}
+    for name, tensor in read.items():
+        part, _, rest = name.partition("/")
+        parts.setdefault(part, {})[rest] = tensor.to(body.device, copy=True)  # what was read is still the file's
+    fresh = head.new(0)
+    same = {name: tensor.shape for name, tensor in parts["head"].items()} == {n: w.shape for n, w in fresh.items()}
+    if told.get("head") != kind_of(head) or told.get("cut") != head.cut or not same:
+        raise InputError("adapter-unreadable", f"{folder}: made for another head or model ({told.get('head')})")
+    return MetaWeights(parts["slow"], parts["head"], parts["rates"])
+
+
+def kind_of(head: Head) -> str:
+    """The head's name in a recipe."""
+    if isinstance(head, OutputHead):
+        return "final_hidden" if head.on_hidden else "lm_head_lora"
+    return "last_layers"
+
+
+def _peft_name(name: str) -> str:
+    """base_model.model.model.layers.3.mlp.up_proj.lora_A.weight of layers.3.up_proj.A"""
+    _, layer, module, part = name.split(".")
+    where = "self_attn" if module in ATTENTION else "mlp"
+    return f"{_PREFIX}model.layers.{layer}.{where}.{module}.lora_{part}.weight"
+
+
+def _named(weights: MetaWeights) -> dict[str, Tensor]:
+    parts: dict[str, Weights] = {"slow": weights.slow, "head": weights.head, "rates": weights.rates}
+    return {f"{part}/{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
+
+
+def _plain(tensors: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
