@@ -56,5 +56,5 @@ def test_killed_at_this_call_it_ends_with_the_same_bits(call: str, expected: str
 @pytest.mark.parametrize("seed", range(50))
 def test_a_healthy_run_is_left_alone(seed: int, tmp_path: Path) -> None:
     sampler = EpisodeSampler(TASKS, 3, 4, 4, 0.5, seed=seed)
-    trained = train(tmp_path, replace(SCHEDULE, steps=100, look_every=5, seed=seed), sampler=sampler)
+    trained = train(tmp_path, replace(SCHEDULE, steps=60, look_every=6, seed=seed), sampler=sampler)
     assert trained.finished and trained.rewinds == 0 and trained.discarded == 0
