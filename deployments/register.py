@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 
+import orjson
 from prefect.client.orchestration import get_client
 
 from blocks import BLOCKS
+from cogumi.errors import InputError
 from deployments.automations import make_automations
 from deployments.pools import make_pools
+from deployments.site import REFUSED
 from tasks.provider_limits import make_limits
 
 
@@ -29,7 +33,11 @@ def main() -> None:
     parser.add_argument("--simulate", action="store_true")
     parser.add_argument("--notify", default="")
     asked = parser.parse_args()
-    asyncio.run(register(asked.simulate, asked.notify))
+    try:
+        asyncio.run(register(asked.simulate, asked.notify))
+    except InputError as error:  # read by `cogumi up`, which says it to its user
+        sys.stdout.write(orjson.dumps([error.code, error.detail]).decode())
+        sys.exit(REFUSED)
 
 
 if __name__ == "__main__":

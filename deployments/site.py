@@ -19,6 +19,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 HEARTBEAT_S = 30  # Prefect's smallest
 QUERY_S = 3  # between a worker's looks for new runs; Prefect's 10 is long for somebody who waits at a form
 GRACE_S = 30.0  # that flow runs have to save what they have, once their worker is told to end
+REFUSED = 5  # exit code of deployments.register where what was asked for cannot be had
 _FILE = "site.json"
 _POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 
-from cogumi.errors import RunError, StorageError
+from cogumi.errors import InputError, RunError, StorageError
 from deployments.processes import Processes
-from deployments.site import CHECKOUT, GRACE_S, POOLS, Site, checked, saved_site
+from deployments.site import CHECKOUT, GRACE_S, POOLS, REFUSED, Site, checked, saved_site
 
 _START_S = 180.0
 _LOOK_S = 0.5
@@ -172,5 +173,7 @@ def _run_here(site: Site, command: list[str]) -> None:
     """A step that talks to the server, in a process of its own: Prefect reads its settings when it is imported."""
     environment = {**os.environ, **site.client_environment()}
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True)  # nosec B603
+    if done.returncode == REFUSED:
+        raise InputError(*orjson.loads(done.stdout))
     if done.returncode:
         raise StorageError("server-unreachable", f"{' '.join(command[:4])}: {(done.stdout + done.stderr)[-1500:]}")

@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 
 import httpx
@@ -60,6 +62,13 @@ def test_budgets_and_failures_are_told_and_a_retry_in_the_dashboard_goes_on(site
     after = check_money(site.folder / "runs" / "poor")
     assert after.received > before.received > 0
     until(lambda: any("Completed" in words for words in site.heard), 60)
+
+
+def test_a_notification_block_that_is_not_there_is_told_by_name(site: Site) -> None:
+    command = [sys.executable, "-m", "cogumi.cli.main", "up", "--notify", "slack-webhook/none"]
+    done = subprocess.run(command, cwd=site.folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "block-unknown slack-webhook/none" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_doubled_run_ends_without_touching_the_first(site: Site) -> None:
