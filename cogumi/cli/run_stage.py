@@ -23,7 +23,7 @@ from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.dataset.versions import open_plan, publish_version
 from cogumi.domain import Difficulty
-from cogumi.errors import InputError, Interrupted
+from cogumi.errors import InputError, Interrupted, StorageError
 from cogumi.recipe import Recipe, load_recipe, preset_names
 from cogumi.report.build import write_report
 from cogumi.report.html import verdict
@@ -130,9 +130,14 @@ def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str
 
 
 def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
-    """Say what is reused and what will be bought, before the first call."""
-    ledger = _existing_ledger(request)
-    if quiet or ledger is None:
+    """Say what is reused and what will be bought, before the first call. A ledger that cannot be read now, such as one
+    that another run is making, is left to the run, which takes the lock first.
+    """
+    try:
+        ledger = None if quiet else _existing_ledger(request)
+    except StorageError:
+        return
+    if ledger is None:
         return
     try:
         expected = estimate(recipe, ledger, _given(request))

@@ -30,8 +30,8 @@ HUB = (
 """Hub ids that may be asked for; anything else comes as a folder that its user has looked at."""
 
 
-def load_llama(source: str, dtype: torch.dtype, device: str) -> LlamaForCausalLM:
-    """The model of a folder or of a known hub id, frozen, in evaluation mode.
+def load_llama(source: str, dtype: torch.dtype, device: str, revision: str = "main") -> LlamaForCausalLM:
+    """The model of a folder or of a known hub id (a commit as `revision` pins it), frozen, in evaluation mode.
 
     Raises InputError model-not-allowed, model-unreadable, model-unsupported (not a Llama, or with code of its own),
     model-not-finite.
@@ -43,7 +43,12 @@ def load_llama(source: str, dtype: torch.dtype, device: str) -> LlamaForCausalLM
         raise InputError("model-not-allowed", f"{source}: neither a folder nor one of {', '.join(HUB)}")
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=folder.is_dir()
+            source,
+            revision=revision,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=folder.is_dir(),
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError("model-unreadable", f"{source}: {error}") from None

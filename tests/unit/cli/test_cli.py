@@ -17,6 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cogumi.cli.main import app
+from cogumi.recipe import load_recipe
+from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
 from tests.torture.oracle import check_money
@@ -220,6 +222,14 @@ def test_two_runs_on_one_folder(tmp_path: Path) -> None:
     finally:
         first.kill()
         first.wait()
+
+
+def test_a_ledger_that_another_run_is_still_making_does_not_hide_the_lock(tmp_path: Path) -> None:
+    """Between its first byte and its first table a ledger cannot be read; the lock is what a second run is told of."""
+    folder = tmp_path / "runs" / "tiny"
+    with RunFolder.open(tmp_path / "runs", "tiny", load_recipe("tiny")):
+        (folder / "ledger.db").write_bytes(b"not a database yet" * 100)
+        refused(cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path), "run-locked", 4)
 
 
 def test_a_newer_run_folder_is_left_alone(tmp_path: Path) -> None:
