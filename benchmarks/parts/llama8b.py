@@ -8,11 +8,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from cogumi.lm.chat import Encoded
-from cogumi.training.algorithms import Algorithm, Episode, MetaWeights
+from cogumi.training.algorithms import Algorithm, Episode, MetaWeights, new_weights
 from cogumi.training.body import LlamaBody
-from cogumi.training.head import Head, LastLayers, OutputHead, layer_of
-from cogumi.training.inner import new_rates
-from cogumi.training.lora import new_lora
+from cogumi.training.head import Head, LastLayers, OutputHead
 
 VOCABULARY = 128_256
 TASKS, SUPPORT, QUERY, STEPS = 4, 6, 6, 3
@@ -56,9 +54,10 @@ def head_for(algorithm: Algorithm, body: LlamaBody, kind: str = "lm_head_lora") 
     return LastLayers(body, 0) if algorithm.all_fast else OutputHead(body, 16, 32, on_hidden=kind == "final_hidden")
 
 
-def weights_for(body: LlamaBody, head: Head, device: str) -> MetaWeights:
+def weights_for(body: LlamaBody, head: Head) -> MetaWeights:
     """Fresh ones, rank 16, that all require gradients."""
-    slow = {name: w for name, w in new_lora(body.config, body.shape, 0).items() if layer_of(name) < head.cut}
-    fast = head.new(1)
-    parts = (slow, fast, new_rates(fast, STEPS, 0.1))
-    return MetaWeights(*({name: w.to(device).requires_grad_() for name, w in part.items()} for part in parts))
+    weights = new_weights(body, head, STEPS, 0.1, seed=0)
+    for part in (weights.slow, weights.head, weights.rates):
+        for tensor in part.values():
+            tensor.requires_grad_()
+    return weights

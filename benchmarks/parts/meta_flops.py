@@ -25,7 +25,7 @@ def meta_step_tflop(algorithms: list[Algorithm], kind: str = "lm_head_lora") -> 
     for algorithm in algorithms:
         body = LlamaBody(model, LoraShape(16, 32), _equal_lengths)
         head = head_for(algorithm, body, kind)
-        weights = weights_for(body, head, "meta")
+        weights = weights_for(body, head)
         with FlopCounterMode(display=False) as counter:
             loss, _ = meta_loss(body, head, weights, episodes, Inner(algorithm, STEPS, 1.0))
             loss.backward()

@@ -58,7 +58,7 @@ def meta_cost(
     torch.cuda.empty_cache()
     body = LlamaBody(model, SHAPE, compiled=True, keep=keep)
     head = head_for(algorithm, body, kind)
-    weights = weights_for(body, head, "cuda")
+    weights = weights_for(body, head)
     trained = [*weights.slow.values(), *weights.head.values(), *weights.rates.values()]
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
     lists, inner = batches(count), Inner(algorithm, STEPS, 1.0)
@@ -85,7 +85,7 @@ def dense_cost(model: LlamaForCausalLM, keep: Keep, count: int = 16) -> Cost:
     torch.cuda.empty_cache()
     body = LlamaBody(model, SHAPE, compiled=True, keep=keep)
     head = head_for(Algorithm.SFT, body)
-    weights = weights_for(body, head, "cuda")
+    weights = weights_for(body, head)
     trained = list(weights.slow.values())
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
     episodes = [Episode("dense", [], dense_rows(0))]

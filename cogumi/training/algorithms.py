@@ -22,8 +22,8 @@ from torch import Tensor
 from cogumi.lm.chat import Encoded
 from cogumi.training.body import LlamaBody
 from cogumi.training.head import Cached, Head
-from cogumi.training.inner import Rates, adapt_head
-from cogumi.training.lora import Prepared, Weights
+from cogumi.training.inner import Rates, adapt_head, new_rates
+from cogumi.training.lora import Prepared, Weights, layer_of, new_lora
 from cogumi.training.packing import pack
 
 
@@ -68,6 +68,15 @@ class MetaWeights:
     slow: Weights
     head: Weights
     rates: Rates
+
+
+def new_weights(body: LlamaBody, head: Head, steps: int, rate: float, seed: int) -> MetaWeights:
+    """Fresh fp32 weights that change nothing yet, on the body's device; every step size is `rate`."""
+    lora = new_lora(body.config, body.shape, seed)
+    slow = {name: weight for name, weight in lora.items() if layer_of(name) < head.cut}
+    fast = head.new(seed + 1)
+    parts = (slow, fast, new_rates(fast, steps, rate))
+    return MetaWeights(*({name: weight.to(body.device) for name, weight in part.items()} for part in parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ Shape suffixes: N tokens, D width, H query heads, G key and value heads, K width
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -109,6 +110,16 @@ class LlamaBody:
             frozen, low = self._layers[number], lora.get(number, {})
             x_ND = self._layer(x_ND, frozen, low, cos_NK, sin_NK, pack.bounds, longest, dropout)
         return x_ND
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Without dropout and without a graph, for as long as the block lasts."""
+        training, self.training = self.training, False
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.training = training
 
     def _vary(self, *tensors: Tensor) -> None:
         """Tell the compiler that their first size differs from pack to pack, and every other one does not."""

@@ -80,19 +80,15 @@ def in_context_losses(
     token_budget: int | None = None,
 ) -> Tensor:
     """Nats a response token of each episode's query set where its support set stands in the prompt (fp64, E)."""
-    training, body.training = body.training, False
-    try:
-        with torch.no_grad():
-            slow = body.prepared(weights.slow)
-            shown = [Episode(episode.task, [], with_support(episode)) for episode in episodes]
-            found = [
-                head.loss(cached, weights.head)
-                for group in by_budget(shown, token_budget)
-                for cached in features(body, head, slow, [episode.query for episode in group], inner)
-            ]
-        return torch.stack(found).double().cpu()
-    finally:
-        body.training = training
+    shown = [Episode(episode.task, [], with_support(episode)) for episode in episodes]
+    with body.evaluating():
+        slow = body.prepared(weights.slow)
+        found = [
+            head.loss(cached, weights.head)
+            for group in by_budget(shown, token_budget)
+            for cached in features(body, head, slow, [episode.query for episode in group], inner)
+        ]
+    return torch.stack(found).double().cpu()
 
 
 def with_support(episode: Episode) -> list[Encoded]:

@@ -46,20 +46,16 @@ def query_losses(
 
     Dropout is off. Episodes go through the body in packs of at most `token_budget` tokens (one episode at least).
     """
-    training, body.training = body.training, False
-    try:
-        with torch.no_grad():
-            slow = body.prepared(weights.slow)
-            found = []
-            for group in by_budget(episodes, token_budget):
-                support = features(body, head, slow, [episode.support for episode in group], inner)
-                query = features(body, head, slow, [episode.query for episode in group], inner)
-                for one, other in zip(support, query, strict=True):
-                    fast, _ = adapt_head(head, one, weights.head, weights.rates, inner.steps, inner.clip, False)
-                    found.append(torch.stack([head.loss(other, weights.head), head.loss(other, fast)]))
-        return torch.stack(found).double().cpu()
-    finally:
-        body.training = training
+    found = []
+    with body.evaluating():
+        slow = body.prepared(weights.slow)
+        for group in by_budget(episodes, token_budget):
+            support = features(body, head, slow, [episode.support for episode in group], inner)
+            query = features(body, head, slow, [episode.query for episode in group], inner)
+            for one, other in zip(support, query, strict=True):
+                fast, _ = adapt_head(head, one, weights.head, weights.rates, inner.steps, inner.clip, False)
+                found.append(torch.stack([head.loss(other, weights.head), head.loss(other, fast)]))
+    return torch.stack(found).double().cpu()
 
 
 def mean_gain(losses_E2: Tensor) -> Mean:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cogumi.training.body import LlamaBody
-from cogumi.training.lora import Weights, new_lora
+from cogumi.training.lora import Weights, layer_of, new_lora
 from cogumi.training.loss import rows_gradient, rows_loss
 from cogumi.training.packing import Pack
 
@@ -153,11 +153,6 @@ class LastLayers:
     def _rows(self, cached: Cached, fast: Weights) -> Tensor:
         hidden_ND = self.body.run(cached.pack, self.body.prepared(fast), self.cut, hidden_ND=cached.x)
         return self.body.normed(hidden_ND[cached.pack.rows_R])
-
-
-def layer_of(name: str) -> int:
-    """The layer that a LoRA weight belongs to: 3 of layers.3.q_proj.A."""
-    return int(name.split(".")[1])
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -66,6 +66,11 @@ def new_lora(config: LlamaConfig, shape: LoraShape, seed: int, dtype: torch.dtyp
     return made
 
 
+def layer_of(name: str) -> int:
+    """The layer that a LoRA weight belongs to: 3 of layers.3.q_proj.A."""
+    return int(name.split(".")[1])
+
+
 def sizes(config: LlamaConfig, modules: tuple[str, ...] = MODULES) -> Iterator[tuple[str, tuple[int, int]]]:
     """(module, (outputs, inputs)) of one layer."""
     width, inner = int(config.hidden_size), int(config.intermediate_size)
@@ -148,13 +153,8 @@ class _Fused(torch.autograd.Function):
 
 def _places(lora: Weights, shape: LoraShape) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """(layer, group, modules of it that have a LoRA), for the layers that `lora` holds."""
-    for layer in sorted({int(name.split(".")[1]) for name in lora}):
+    for layer in sorted({layer_of(name) for name in lora}):
         for group, modules in GROUPS.items():
             changed = tuple(module for module in modules if module in shape.modules)
             if changed:
                 yield layer, group, changed
-
-
-def count(weights: Weights) -> int:
-    """Numbers in all of the tensors."""
-    return sum(tensor.numel() for tensor in weights.values())

@@ -17,9 +17,9 @@ from cogumi.lm.tokenizer import train_tokenizer
 from cogumi.training.adapter import load_adapter, save_adapter
 from cogumi.training.algorithms import Algorithm, Inner, MetaWeights
 from cogumi.training.body import LlamaBody
-from cogumi.training.head import Head, LastLayers, OutputHead, layer_of
+from cogumi.training.head import Head, LastLayers, OutputHead
 from cogumi.training.inner import new_rates
-from cogumi.training.lora import ATTENTION, MODULES, LoraShape, Weights, new_lora
+from cogumi.training.lora import ATTENTION, MODULES, LoraShape, Weights, layer_of, new_lora
 from cogumi.training.packing import pack
 from tests.unit.training.models import example, llama, stirred
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from cogumi.errors import InputError
 from cogumi.training.attention import by_example, plain
 from cogumi.training.body import Keep, LlamaBody
-from cogumi.training.lora import ATTENTION, MODULES, LoraShape, count, fused, new_lora, prepared, sizes
+from cogumi.training.lora import ATTENTION, MODULES, LoraShape, fused, new_lora, prepared, sizes
 from cogumi.training.packing import Pack, pack
 from tests.unit.training.models import example, llama, stirred
 
@@ -47,7 +47,7 @@ def test_lora_is_pefts(modules: tuple[str, ...]) -> None:
     ours = logits_of(LlamaBody(model, shape), packed, lora)
     wrapped = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=list(modules)))
     state = dict(wrapped.named_parameters())
-    assert count(lora) == sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
+    assert sum(w.numel() for w in lora.values()) == sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
     with torch.no_grad():
         for name, weight in lora.items():
             _, layer, module, part = name.split(".")

@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cogumi.errors import RunError
 from cogumi.lm.chat import Encoded
-from cogumi.training.algorithms import Algorithm, Episode, Inner, MetaWeights
+from cogumi.training.algorithms import Algorithm, Episode, Inner, MetaWeights, new_weights
 from cogumi.training.attention import by_example
 from cogumi.training.body import LlamaBody
 from cogumi.training.checkpoint import load_newest
@@ -25,9 +25,8 @@ from cogumi.training.clusters import Item, Tasks
 from cogumi.training.episodes import EpisodeSampler, fixed_episodes
 from cogumi.training.gain import by_budget, mean_gain, mean_of, query_losses
 from cogumi.training.guard import Guard, Verdict
-from cogumi.training.head import LastLayers, OutputHead, layer_of
-from cogumi.training.inner import new_rates
-from cogumi.training.lora import LoraShape, new_lora
+from cogumi.training.head import LastLayers, OutputHead
+from cogumi.training.lora import LoraShape
 from cogumi.training.meta_train import MetaSchedule, MetaStep, MetaTrained, meta_train
 from cogumi.training.stopping import Stop
 from tests.unit.training.models import VOCABULARY, llama
@@ -61,9 +60,8 @@ def model(dtype: torch.dtype = torch.float32, dropout: float = 0.0) -> LlamaBody
 
 
 def fresh(body: LlamaBody, head: OutputHead | LastLayers, rate: float = 0.1) -> MetaWeights:
-    slow = {n: w for n, w in new_lora(body.config, body.shape, 0).items() if layer_of(n) < head.cut}
-    fast = head.new(1)
-    parts = (slow, fast, new_rates(fast, 2, rate))
+    made = new_weights(body, head, 2, rate, seed=0)
+    parts = (made.slow, made.head, made.rates)
     return MetaWeights(*({n: w.to(body.arithmetic) for n, w in part.items()} for part in parts))
 
 
