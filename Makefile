@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests run in as many processes at once; those that measure time run after them, alone.
+WORKERS ?= 2
 PIP := $(BIN)/pip --disable-pip-version-check
 
 .PHONY: demo test check torture nightly browser bench docs install install-dev clean
@@ -11,7 +13,8 @@ demo: $(VENV)/.installed
 	$(BIN)/cogumi demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -m "not torture and not browser and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not alone and not torture and not browser and not gpu"
+	$(BIN)/python -m pytest -q -m "alone"
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -26,13 +29,13 @@ torture: $(VENV)/.installed-dev
 	COGUMI_TORTURE=long $(BIN)/python -m pytest -q -m torture tests/torture
 
 torture-short: $(VENV)/.installed-dev
-	COGUMI_TORTURE=short $(BIN)/python -m pytest -q -m torture tests/torture
+	COGUMI_TORTURE=short $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m torture tests/torture
 
 browser: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -m browser tests/browser
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m browser tests/browser
 
 bench: $(VENV)/.installed-dev
-	for name in ledger client limits orchestration dedup scale procedural meta sinusoid; do $(BIN)/cogumi bench $$name --save || exit 1; done
+	for name in ledger client limits orchestration dedup scale procedural meta sinusoid adapt; do $(BIN)/cogumi bench $$name --save || exit 1; done
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.generate

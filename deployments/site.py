@@ -6,6 +6,7 @@ address, which it otherwise takes for port 4200; heartbeats, without which a kil
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -75,7 +76,7 @@ class Site:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "COGUMI_HOME": self.work,
-            "PYTHONPATH": str(CHECKOUT),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH", "")))),
             **({"COGUMI_LOCKS_URL": self.redis_url} if self.redis_url else {}),
         }
 

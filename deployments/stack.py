@@ -28,7 +28,7 @@ _START_S = 180.0
 _LOOK_S = 0.5
 _LEAST_GRACE_S = GRACE_S + 5  # for a process to end by itself: a worker waits for what its runs save
 SERVER = "server"
-PREFECT = str(Path(sys.executable).parent / "prefect")
+PREFECT = [sys.executable, "-m", "prefect"]
 Say = Callable[[str], None]
 
 
@@ -67,7 +67,7 @@ def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda 
     register += ["--notify", notify] if notify else []
     _run_here(site, register)
     say("work pools, queues, limits, blocks and automations are there")
-    _run_here(site, [PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"])
+    _run_here(site, [*PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"])
     say("deployments are there")
     for name, pool, more in workers_of(site):
         worker = [sys.executable, "-m", "deployments.worker", "--pool", pool, "--name", name]
@@ -81,7 +81,7 @@ def start_server(site: Site, processes: Processes) -> None:
     """Start the site's server where it is not running, and wait until it answers. Raises StorageError
     server-unreachable.
     """
-    command = [PREFECT, "server", "start", "--host", site.host, "--port", str(site.port)]
+    command = [*PREFECT, "server", "start", "--host", site.host, "--port", str(site.port)]
     server = processes.start(SERVER, command, site.server_environment(), Path(site.home))
     _wait_for_answer(site, lambda: server.alive, server.log)
 

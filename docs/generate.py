@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def _section(path: str, model: type[BaseModel], parts: list[str], seen: set[type
             if not isinstance(field.default, BaseModel)
             else ""
         )
+        kind = re.sub(r"Annotated\[(\w+), .*\)\]", r"\1", kind)  # bounds are checked, not shown
         rows.append(f"| `{name}` | {kind.split(', FieldInfo')[0]} | {default} | {field.description or ''} |")
         inner += [(name, found) for found in _models(field.annotation) if found not in seen]
     doc = (model.__doc__ or "").strip()

@@ -14,12 +14,14 @@ from cogumi.store.run_folder import run_path
 from cogumi.system.request import PipelineRequest
 from flows.generate_dataset import generate_dataset
 from flows.pretrain_base import pretrain_base
+from flows.train_models import train_models
 from tasks.dispatch import cancel_dispatched, dispatch
 from tasks.pipeline_board import show_phases
 from tasks.resources import open_store, with_recipe_block
 from tasks.scheduling import period_of_this_run
 
 BASE_ON_H100 = "pretrain-base/h100"
+TRAIN_ON_H100 = "train-models/h100"
 
 
 def pipeline_run_name() -> str:
@@ -38,17 +40,31 @@ async def pipeline(request: PipelineRequest) -> dict[str, Any]:
     request = request.model_copy(update={"dataset": asked}).named(period_of_this_run(Path(asked.root)))
     run, name, store = request.dataset.run, request.dataset.dataset, request.dataset.versions
     request.keep(run_path(Path(request.dataset.root), run))
-    figures = await generate_dataset(request.dataset)
+    figures: Any = await generate_dataset(request.dataset)
     data = open_store(store, name).of_run(run)
     made = {"generate-dataset": (f"{name}@{data.label}", data.metrics)}
-    if request.dataset.load().base is not None:
+    recipe, base_id, after = request.dataset.load(), "", figures
+    if recipe.base is not None:
         base = request.base(data.label)
         if request.dispatch == "local":
             pretrain_base(base)
         else:
-            await dispatch(BASE_ON_H100, base.model_dump(mode="json"), run, after=figures)
-        models = open_store(store, base.models)
-        model = models.of_run(run)
-        made["pretrain-base"] = (f"{models.name}@{model.label}", model.metrics)
+            after = await dispatch(BASE_ON_H100, base.model_dump(mode="json"), run, after)
+        base_id, metrics = _made(store, base.models, run)
+        made["pretrain-base"] = (base_id, metrics)
+    if recipe.train is not None:
+        train = request.train(data.label, "" if recipe.train.base else base_id)
+        if request.dispatch == "local":
+            train_models(train)
+        else:
+            await dispatch(TRAIN_ON_H100, train.model_dump(mode="json"), run, after)
+        made["train-models"] = _made(store, train.models, run)
     await show_phases(run, made)
     return {phase: artifact_id for phase, (artifact_id, _) in made.items()}
+
+
+def _made(store: str, name: str, run: str) -> tuple[str, dict[str, Any]]:
+    """The id and the figures of what a phase of this run has published."""
+    models = open_store(store, name)
+    model = models.of_run(run)
+    return f"{models.name}@{model.label}", model.metrics

@@ -14,7 +14,7 @@ from cogumi.training.request import BaseRequest
 from tasks.dashboard import tag_this_run
 from tasks.resources import open_store
 from tasks.training_board import show_training
-from tasks.training_tasks import fetch_published_dataset, publish_base, train_base
+from tasks.training_tasks import fetch_published_dataset, publish_model, train_base
 
 
 def base_run_name() -> str:
@@ -41,7 +41,7 @@ def pretrain_base(request: BaseRequest) -> dict[str, Any]:
         figures = train_base(recipe, folder, data, device)
         if request.dataset:
             models = open_store(request.store, request.models)
-            figures = {**figures, "artifact": publish_base(models, folder, figures)}
+            figures = {**figures, "artifact": publish_model("base", models, folder, figures)}
         show_training(folder, figures)
         if (folder.dataset / "receipt.json").is_file():
             write_report(folder.path)  # where the dataset was made on this machine

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect.artifacts import acreate_table_artifact
 
+from cogumi.lm.device import device_label
 from tasks.dashboard import artifact_key
 
 
@@ -18,7 +19,7 @@ async def show_phases(run: str, made: dict[str, tuple[str, dict[str, Any]]]) -> 
             {
                 "phase": phase,
                 "artifact": artifact_id,
-                "on": f"{device['name']}{' (simulated)' if device['simulated'] else ''}",
+                "on": device_label(device),
                 "seconds": metrics.get("seconds"),
             }
         )

@@ -1,4 +1,4 @@
-"""The base stage's tasks. Only here is torch imported, so that a machine without it can still ask for the stage."""
+"""The training stages' tasks. Only here is torch imported, so that a machine without it can still ask for the stage."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ from cogumi.lm.device import Device
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
-from cogumi.training.request import BaseRequest, fetch_dataset
+from cogumi.training.request import ModelRequest, TrainRequest, fetch_base, fetch_dataset
 from cogumi.training.stopping import interruptible
+from cogumi.training.watching import WATCHER
 
 _TOLD_EVERY_S = 10.0
 
 
 @task(name="fetch-dataset", persist_result=False, cache_policy=NO_CACHE)
-def fetch_published_dataset(request: BaseRequest, folder: RunFolder, datasets: Versions | None) -> tuple[str, str]:
+def fetch_published_dataset(request: ModelRequest, folder: RunFolder, datasets: Versions | None) -> tuple[str, str]:
     """The dataset's folder on this machine, checked, and its id."""
     place, artifact_id = fetch_dataset(request, folder, datasets)
     return str(place), artifact_id
+
+
+@task(name="fetch-base", persist_result=False, cache_policy=NO_CACHE)
+def fetch_published_base(request: TrainRequest, folder: RunFolder, models: Versions | None) -> tuple[str, str]:
+    """The base model's folder on this machine, checked, or its hub id; and the id it goes by."""
+    return fetch_base(request, folder, models)
 
 
 @task(name="train-base", persist_result=False, cache_policy=NO_CACHE)
@@ -33,11 +40,12 @@ def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device:
     from cogumi.training.base import DatasetInput, make_base  # noqa: PLC0415
     from cogumi.training.pretrain import Step  # noqa: PLC0415
 
-    logger = get_run_logger()
+    logger, outer = get_run_logger(), WATCHER.get()
     told = time.monotonic()
 
     def watch(step: Step) -> None:
         nonlocal told
+        outer("base", step)
         if time.monotonic() - told > _TOLD_EVERY_S:
             told = time.monotonic()
             logger.info("step %d: loss %.4f, %.0f tokens/s", step.step, step.loss, step.tokens_per_s)
@@ -46,14 +54,38 @@ def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device:
     return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
 
 
-@task(name="publish-base", persist_result=False, cache_policy=NO_CACHE)
-def publish_base(models: Versions, folder: RunFolder, figures: dict[str, Any]) -> str:
-    """Publish the model as the next version; returns its id, and tells whoever waits for new ones."""
-    version = models.publish(folder.path / "base", folder.name)
+@task(name="train-adapter", persist_result=False, cache_policy=NO_CACHE)
+def train_adapter(
+    recipe: Recipe, folder: RunFolder, data: tuple[str, str], base: tuple[str, str], device: Device
+) -> dict[str, Any]:
+    """Train from the newest checkpoint on, adapter and control; loss and held-out gain go to the task's log."""
+    from cogumi.training.adapters import ModelInput, make_adapter  # noqa: PLC0415
+    from cogumi.training.base import DatasetInput  # noqa: PLC0415
+    from cogumi.training.meta_train import MetaStep  # noqa: PLC0415
+
+    logger, outer = get_run_logger(), WATCHER.get()
+    told = time.monotonic()
+
+    def watch(arm: str, step: MetaStep) -> None:
+        nonlocal told
+        outer(arm, step)
+        if step.gain is not None or time.monotonic() - told > _TOLD_EVERY_S:
+            told = time.monotonic()
+            gain = "" if step.gain is None else f", held-out gain {step.gain:.4f}"
+            logger.info("%s, step %d: loss %.4f%s, %.0f tokens/s", arm, step.step, step.loss, gain, step.tokens_per_s)
+
+    dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*base)
+    return interruptible(lambda stop: make_adapter(recipe, folder, dataset, model, device, watch, stop))
+
+
+@task(name="publish-model", task_run_name="publish-{kind}", persist_result=False, cache_policy=NO_CACHE)
+def publish_model(kind: str, models: Versions, folder: RunFolder, figures: dict[str, Any]) -> str:
+    """Publish a `base` or `adapter` as the next version; returns its id, and tells whoever waits for new ones."""
+    version = models.publish(folder.path / kind, folder.name)
     artifact_id = f"{models.name}@{version.label}"
     emit_event(
-        event="cogumi.base.ready",
-        resource={"prefect.resource.id": f"cogumi.base.{models.name}", "prefect.resource.name": models.name},
+        event=f"cogumi.{kind}.ready",
+        resource={"prefect.resource.id": f"cogumi.{kind}.{models.name}", "prefect.resource.name": models.name},
         payload={"version": version.number, "run": folder.name, "simulated": figures["device"]["simulated"]},
     )
     return artifact_id

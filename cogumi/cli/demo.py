@@ -13,19 +13,19 @@ from cogumi.training.claim import training_is_installed
 
 
 def demo(
-    only: str = typer.Option("", "--only", help=f"One stage of: {', '.join(STAGES)}."),
+    only: str = typer.Option("", "--only", help=f"Up to one stage of: {', '.join(STAGES)}."),
     name: str = typer.Option("demo", "--run", help="Name of the run."),
     root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
     no_prefect: bool = typer.Option(False, "--no-prefect", help="In this process, without Prefect."),
     as_json: bool = JsonOption,
 ) -> None:
-    """Make 800 judged, answered rows through a loopback provider with 2% faults, a report, and a base model of them."""
+    """Make 800 judged, answered rows through a loopback provider with 2% faults, train on them, and report."""
     if only and only not in STAGES:
         raise InputError("stage-unknown", f"{only!r}; there are {', '.join(STAGES)}")
     request = request_for("demo", name, [], [], root)
     if not as_json:
         console.print("demo: 800 rows, 8 domains, 40% easy and 60% hard, 2% faults on the wire", highlight=False)
-    base = only == "base" or (not only and training_is_installed())
-    run_stages(request, base=base, prefect=not no_prefect, as_json=as_json)
-    if not only and not base and not as_json:
-        console.print("no base model: torch is not installed (pip install 'cogumi[train]')", highlight=False)
+    last = only or ("train" if training_is_installed() else "dataset")
+    run_stages(request, last, prefect=not no_prefect, as_json=as_json)
+    if not only and last == "dataset" and not as_json:
+        console.print("no models: torch is not installed (pip install 'cogumi[train]')", highlight=False)

@@ -13,12 +13,14 @@ import typer
 
 from cogumi import __version__
 from cogumi.cli import (
+    adapt,
     artifacts,
     batches,
     bench,
     demo,
     doctor,
     ledger,
+    merge,
     report,
     review,
     run_stage,
@@ -38,6 +40,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run_stage.run)
+app.command("adapt")(adapt.adapt)
+app.command("merge")(merge.merge)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

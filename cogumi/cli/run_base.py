@@ -5,23 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from cogumi.cli.output import console, print_json
+from cogumi.cli.training_bars import training_bars
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
+from cogumi.lm.device import device_label
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import claim_for_base, memory_gib, section_of
 from cogumi.training.request import BaseRequest, fetch_dataset
 from cogumi.training.stopping import interruptible
+from cogumi.training.watching import WATCHER
 
 
 def run_base(request: BaseRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     """Run the base stage and return its figures."""
+    steps = section_of(request.load()).steps
     try:
-        return run_flow("pretrain_base", request) if prefect else _in_process(request, quiet)
+        with training_bars(quiet, steps):
+            return run_flow("pretrain_base", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
 
@@ -41,8 +44,7 @@ def show_plan(request: BaseRequest, as_json: bool) -> None:
 def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:
     """What the stage made, and whether it has learned anything."""
     folder = run_path(Path(request.root), request.run)
-    device = figures["device"]
-    where = f"{device['name']}{' (simulated)' if device['simulated'] else ''}"
+    where = device_label(figures["device"])
     console.print(
         f"[bold green]done[/] base of {figures['parameters'] / 1e6:,.1f}M parameters, {figures['steps']:,} steps on "
         f"{where}: {figures['nll_last']:.3f} nats a held-out token; without context {figures['nll_unigram']:.3f}",
@@ -53,25 +55,20 @@ def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:
     console.print(f"  model:   {figures.get('artifact') or folder / 'base'}", highlight=False, soft_wrap=True)
 
 
-def _in_process(request: BaseRequest, quiet: bool) -> dict[str, Any]:
+def _in_process(request: BaseRequest) -> dict[str, Any]:
     recipe = request.load()
     device = claim_for_base(recipe)
     from cogumi.training.base import DatasetInput, make_base
     from cogumi.training.pretrain import Step
 
     datasets = Versions(request.store, request.name) if request.dataset else None
-    columns = (TextColumn("base"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
-    with (
-        RunFolder.open(Path(request.root), request.run, recipe, request.command, "base") as folder,
-        Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as bar,
-    ):
+    outer = WATCHER.get()
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base") as folder:
         request.keep(folder.path)
         place, artifact_id = fetch_dataset(request, folder, datasets)
-        line = bar.add_task("base", total=section_of(recipe).steps, told="")
 
         def watch(step: Step) -> None:
-            told = f"loss {step.loss:.3f}, {step.tokens_per_s:,.0f} tokens/s"
-            bar.update(line, completed=step.step, told=told)
+            outer("base", step)
 
         data = DatasetInput(place, artifact_id)
         figures = interruptible(lambda stop: make_base(recipe, folder, data, device, watch, stop))

@@ -15,6 +15,7 @@ import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
 from cogumi.cli.run_base import run_base, show_base, show_plan
+from cogumi.cli.run_train import run_train, show_adapter, show_train_plan
 from cogumi.cli.watch import watching
 from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.estimate import estimate
@@ -31,9 +32,10 @@ from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 from cogumi.store.versions import Versions
 from cogumi.system.request import PipelineRequest
-from cogumi.training.request import BaseRequest
+from cogumi.training.claim import claim_for_adapters, claim_for_base
+from cogumi.training.request import BaseRequest, TrainRequest
 
-STAGES = ("dataset", "base")
+STAGES = ("dataset", "base", "train")
 
 
 def run(
@@ -51,6 +53,7 @@ def run(
         False, "--rehearse", help="The embedded provider in place of every teacher: no key, play money."
     ),
     dataset: str = typer.Option("", "--dataset", help="Publish the result as the next version of this dataset."),
+    base: str = typer.Option("", "--base", help="Train on this published base model, NAME or NAME@VERSION."),
     period: str = typer.Option("", "--period", help="What the rows are made anew for, such as 2026-W47."),
     versions: str = typer.Option("datasets", "--versions", help="Folder or URL (s3://...) that holds the versions."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Price and minutes, without a call."),
@@ -60,19 +63,14 @@ def run(
     """Run a stage. The same command again resumes it and buys only what is missing."""
     if stage not in (*STAGES, "all"):
         raise InputError("stage-unknown", f"{stage!r}; there are {', '.join(STAGES)} and all")
-    if stage == "base":
+    if stage in ("base", "train"):
         load_recipe(recipe, overrides)
-        asked = BaseRequest.checked(
-            recipe=recipe, overrides=overrides, run=name, dataset=dataset, store=versions, root=str(root), period=period
-        ).named()
-        if dry_run:
-            show_plan(asked, as_json)
-            return
-        made = run_base(asked, prefect=not no_prefect, quiet=as_json)
-        if as_json:
-            print_json({"run": asked.run, "folder": str(run_path(root, asked.run)), "stages": {"pretrain_base": made}})
-        else:
-            show_base(asked, made)
+        given: dict[str, Any] = {
+            "recipe": recipe, "overrides": overrides, "run": name, "dataset": dataset, "store": versions,
+            "root": str(root), "period": period,
+        }  # fmt: skip
+        asked = BaseRequest.checked(**given) if stage == "base" else TrainRequest.checked(**given, base=base)
+        run_model_stage(asked.named(), not no_prefect, as_json, dry_run)
         return
     request = request_for(
         recipe, name, overrides, questions, root, rehearse=rehearse, dataset=dataset, period=period, versions=versions
@@ -80,22 +78,58 @@ def run(
     if dry_run:
         show_estimate(request, as_json)
         return
-    run_stages(request, base=stage == "all", prefect=not no_prefect, as_json=as_json)
+    run_stages(request, STAGES[-1] if stage == "all" else stage, prefect=not no_prefect, as_json=as_json)
 
 
-def run_stages(request: DatasetRequest, base: bool, prefect: bool, as_json: bool) -> None:
-    """The dataset, then (where asked for, and where the recipe has one) the base model; prints what each made."""
+def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool) -> None:
+    """The stages up to `last` that the recipe has; prints what each made.
+
+    What this machine cannot train is said before a row is bought.
+    """
+    recipe, wanted = request.load(), STAGES[: STAGES.index(last) + 1]
+    if "base" in wanted and recipe.base is not None:
+        claim_for_base(recipe)
+    if "train" in wanted and recipe.train is not None:
+        claim_for_adapters(recipe)
     figures = run_dataset(request, prefect, quiet=as_json)
     stages = {"generate_dataset": figures}
     if not as_json:
         show_figures(request, figures)
-    if base and request.load().base is not None:
-        asked = PipelineRequest(dataset=request).base("")
-        stages["pretrain_base"] = run_base(asked, prefect, quiet=as_json)
-        if not as_json:
-            show_base(asked, stages["pretrain_base"])
+    asked = PipelineRequest(dataset=request)
+    if "base" in wanted and recipe.base is not None:
+        stages["pretrain_base"] = _made(asked.base(""), prefect, as_json)
+    if "train" in wanted and recipe.train is not None:
+        stages["train_models"] = _made(asked.train("", ""), prefect, as_json)
     if as_json:
         print_json({"run": request.run, "folder": str(run_path(Path(request.root), request.run)), "stages": stages})
+
+
+def run_model_stage(request: BaseRequest | TrainRequest, prefect: bool, as_json: bool, dry_run: bool = False) -> None:
+    """A training stage by itself, or what it would do."""
+    if dry_run:
+        if isinstance(request, TrainRequest):
+            show_train_plan(request, as_json)
+        else:
+            show_plan(request, as_json)
+        return
+    made = _made(request, prefect, as_json)
+    if as_json:
+        stage = "train_models" if isinstance(request, TrainRequest) else "pretrain_base"
+        folder = str(run_path(Path(request.root), request.run))
+        print_json({"run": request.run, "folder": folder, "stages": {stage: made}})
+
+
+def _made(request: BaseRequest | TrainRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+    """Run a training stage; shows what it made unless it is to be quiet."""
+    if isinstance(request, TrainRequest):
+        figures = run_train(request, prefect, quiet)
+        if not quiet:
+            show_adapter(request, figures)
+        return figures
+    figures = run_base(request, prefect, quiet)
+    if not quiet:
+        show_base(request, figures)
+    return figures
 
 
 def request_for(

@@ -9,20 +9,19 @@ import httpx
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.cli.run_base import run_base, show_base
-from cogumi.cli.run_stage import run_stages
+from cogumi.cli.run_stage import run_model_stage, run_stages
 from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import InputError, RunError, StorageError
 from cogumi.store.run_folder import run_path
 from cogumi.system.request import PipelineRequest
-from cogumi.training.request import BaseRequest
+from cogumi.training.request import BaseRequest, TrainRequest
 
 if TYPE_CHECKING:
     from deployments.stack import Standing
 
 HomeOption = typer.Option(Path(".cogumi"), "--home", help="Folder of the server's database, logs and process ids.")
-Request = DatasetRequest | BaseRequest | PipelineRequest
+Request = DatasetRequest | BaseRequest | TrainRequest | PipelineRequest
 
 
 def up(
@@ -109,14 +108,17 @@ def kept(folder: Path) -> tuple[str, Request]:
     """(deployment, request) that a run was started with: the pipeline's where it was one."""
     if PipelineRequest.is_kept(folder):
         return "pipeline/on-demand", PipelineRequest.kept(folder)
-    if BaseRequest.is_kept(folder) and not DatasetRequest.is_kept(folder):
-        return "pretrain-base/h100", BaseRequest.kept(folder)
+    if not DatasetRequest.is_kept(folder):
+        if TrainRequest.is_kept(folder):
+            return "train-models/h100", TrainRequest.kept(folder)
+        if BaseRequest.is_kept(folder):
+            return "pretrain-base/h100", BaseRequest.kept(folder)
     return "generate-dataset/on-demand", DatasetRequest.kept(folder)
 
 
 def _go_on_here(request: Request, as_json: bool) -> None:
-    if isinstance(request, BaseRequest):
-        show_base(request, run_base(request, prefect=True, quiet=as_json))
+    if isinstance(request, BaseRequest | TrainRequest):
+        run_model_stage(request, prefect=True, as_json=as_json)
     elif isinstance(request, PipelineRequest):
         made = run_flow("pipeline", request.model_copy(update={"dispatch": "local"}))
         if as_json:
@@ -124,7 +126,7 @@ def _go_on_here(request: Request, as_json: bool) -> None:
         else:
             console.print("; ".join(f"{phase}: {artifact}" for phase, artifact in made.items()), highlight=False)
     else:
-        run_stages(request, base=False, prefect=True, as_json=as_json)
+        run_stages(request, "dataset", prefect=True, as_json=as_json)
 
 
 def _show(standing: Standing, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from cogumi.errors import InputError
 def run_flow(name: str, request: Any) -> dict[str, Any]:
     """Run the flow of flows/NAME.py that has the same name; SIGTERM ends it as Ctrl-C does, by KeyboardInterrupt.
 
-    Raises InputError from-wheel where flows/ is not there, and what the flow raises.
+    Raises InputError from-wheel where flows/ is not there, prefect-no-server, and what the flow raises.
     """
     _settings()
     try:
@@ -32,6 +32,10 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
             return dict(asyncio.run(flow(request)) if flow.isasync else flow(request))
         except TerminationSignal:
             raise KeyboardInterrupt from None
+        except RuntimeError as error:
+            if "ephemeral Prefect API server" not in str(error):
+                raise
+            raise InputError("prefect-no-server", str(error)) from None
 
 
 @contextmanager
@@ -61,6 +65,7 @@ def _settings() -> None:
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # the dashboard gets everything
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_STREAM": "ext://cogumi.cli.prefect_console.stream",
         "DO_NOT_TRACK": "1",
     }
     for name, value in settings.items():

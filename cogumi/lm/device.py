@@ -37,6 +37,11 @@ class Device:
         return asdict(self)
 
 
+def device_label(told: Mapping[str, Any]) -> str:
+    """A device as a receipt holds it, in words."""
+    return f"{told['name']}{' (simulated)' if told['simulated'] else ''}"
+
+
 def cuda_cards() -> list[Card]:
     """The visible GPUs; empty without torch or without CUDA."""
     try:

@@ -10,45 +10,49 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import torch
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from cogumi.errors import InputError
-from cogumi.lm.tokenizer import TrainingTokenizer, load_tokenizer
+from cogumi.lm.hub import HUB
+from cogumi.lm.tokenizer import END_OF_MESSAGE, END_OF_TEXT, END_OF_TURN, PAD, TrainingTokenizer, load_tokenizer
 
-HUB = (
-    "meta-llama/Llama-3.1-8B",
-    "meta-llama/Llama-3.1-8B-Instruct",
-    "meta-llama/Llama-3.2-1B",
-    "meta-llama/Llama-3.2-1B-Instruct",
-    "meta-llama/Llama-3.2-3B",
-    "meta-llama/Llama-3.2-3B-Instruct",
-    "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
-)
-"""Hub ids that may be asked for; anything else comes as a folder that its user has looked at."""
+_DATA = ["*.json", "*.safetensors", "*.jinja"]
+"""Of a repository: nothing that could be run."""
+
+
+def model_folder(source: str, revision: str = "main") -> Path:
+    """The folder of a model: itself, or a hub id's files downloaded (a commit as `revision` pins them).
+
+    Raises InputError model-not-allowed, model-unreadable, model-unsupported (not a Llama, or with code of its own).
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        if source not in HUB:
+            raise InputError("model-not-allowed", f"{source}: neither a folder nor one of {', '.join(HUB)}")
+        try:
+            folder = Path(snapshot_download(source, revision=revision, allow_patterns=_DATA))
+        except (OSError, ValueError, httpx.HTTPError) as error:
+            raise InputError("model-unreadable", f"{source}: {error}") from None
+    _check_config(folder)
+    return folder
 
 
 def load_llama(source: str, dtype: torch.dtype, device: str, revision: str = "main") -> LlamaForCausalLM:
-    """The model of a folder or of a known hub id (a commit as `revision` pins it), frozen, in evaluation mode.
+    """The model of a folder or of a known hub id, frozen, in evaluation mode.
 
-    Raises InputError model-not-allowed, model-unreadable, model-unsupported (not a Llama, or with code of its own),
-    model-not-finite.
+    Raises as model_folder, and InputError model-not-finite.
     """
-    folder = Path(source)
-    if folder.is_dir():
-        _check_config(folder)
-    elif source not in HUB:
-        raise InputError("model-not-allowed", f"{source}: neither a folder nor one of {', '.join(HUB)}")
+    folder = model_folder(source, revision)
+    disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=revision,
-            dtype=dtype,
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=folder.is_dir(),
+        model = AutoModelForCausalLM.from_pretrained(  # nosec B615 # a folder; the hub's revision is model_folder's
+            folder, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError("model-unreadable", f"{source}: {error}") from None
@@ -76,6 +80,15 @@ def load_chat_tokenizer(folder: Path, vocabulary: int) -> TrainingTokenizer:
     if tokenizer.vocab_size > vocabulary:
         raise InputError("vocabulary-mismatch", f"{folder}: {tokenizer.vocab_size} tokens, the model has {vocabulary}")
     return tokenizer
+
+
+def generation_config(tokenizer: TrainingTokenizer) -> GenerationConfig:
+    """With every token that ends a turn."""
+    ends = [tokenizer.id_of(name) for name in (END_OF_TURN, END_OF_TEXT, END_OF_MESSAGE)]
+    return GenerationConfig(
+        bos_token_id=tokenizer.bos, eos_token_id=[number for number in ends if number is not None],
+        pad_token_id=tokenizer.id_of(PAD),
+    )  # fmt: skip
 
 
 def _check_config(folder: Path) -> None:

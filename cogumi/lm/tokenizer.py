@@ -16,6 +16,7 @@ from cogumi.store.files import write_atomic, write_json
 
 BOS, END_OF_TEXT = "<|begin_of_text|>", "<|end_of_text|>"
 START_HEADER, END_HEADER, END_OF_TURN = "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
+END_OF_MESSAGE = "<|eom_id|>"  # Llama 3.1's, after a call of a tool
 PAD = "<|finetune_right_pad_id|>"
 SPECIAL_TOKENS = (BOS, END_OF_TEXT, PAD, START_HEADER, END_HEADER, END_OF_TURN)
 _NEEDED = (BOS, START_HEADER, END_HEADER, END_OF_TURN)

@@ -13,12 +13,13 @@ from cogumi.recipe.loading import (
     load_recipe,
     preset_folder,
     preset_names,
+    train_preset_names,
 )
+from cogumi.recipe.section import Section
 from cogumi.recipe.sections import (
     AnswersSection,
     AugmentSection,
     BalanceSection,
-    BaseSection,
     BatchSection,
     BudgetSection,
     DatasetSection,
@@ -28,12 +29,12 @@ from cogumi.recipe.sections import (
     NearDuplicatesSection,
     QuestionsSection,
     Recipe,
-    Section,
     SplitSection,
     StageSection,
     TeacherSection,
     TokenizerSection,
 )
+from cogumi.recipe.training import BaseSection, HeadSection, InnerSection, LoraSection, TrainSection
 
 __all__ = [
     "AnswersSection",
@@ -44,8 +45,11 @@ __all__ = [
     "BudgetSection",
     "DatasetSection",
     "GivenSection",
+    "HeadSection",
+    "InnerSection",
     "JudgeSection",
     "LoopbackSection",
+    "LoraSection",
     "NearDuplicatesSection",
     "QuestionsSection",
     "Recipe",
@@ -54,6 +58,7 @@ __all__ = [
     "StageSection",
     "TeacherSection",
     "TokenizerSection",
+    "TrainSection",
     "as_of_format",
     "check_recipe",
     "content_hash",
@@ -61,4 +66,5 @@ __all__ = [
     "load_recipe",
     "preset_folder",
     "preset_names",
+    "train_preset_names",
 ]

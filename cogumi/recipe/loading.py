@@ -16,7 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from cogumi.errors import InputError
 from cogumi.recipe.sections import Recipe
+from cogumi.recipe.training import TrainSection
 
+_TRAIN = "train"
 _KEY_SHAPE = re.compile(r"\b(sk|pk|rk|key|xai|gsk|hf|AKIA|ghp)[-_A-Z0-9][A-Za-z0-9_\-]{18,}")
 
 
@@ -29,6 +31,11 @@ def preset_folder() -> Path:
 
 def preset_names() -> list[str]:
     return sorted(path.stem for path in preset_folder().glob("*.yaml"))
+
+
+def train_preset_names() -> list[str]:
+    """What a recipe's train.preset may name."""
+    return sorted(path.stem for path in (preset_folder() / _TRAIN).glob("*.yaml"))
 
 
 def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
@@ -46,9 +53,28 @@ def check_recipe(raw: dict[str, Any]) -> Recipe:
     """A Recipe from plain data, with the same checks as from a file."""
     _refuse_secrets(raw, ())
     try:
-        return Recipe.model_validate(raw)
+        return Recipe.model_validate(_with_train_preset(raw))
     except ValidationError as error:
         raise _explain(error) from None
+
+
+def _with_train_preset(raw: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with the values of train.preset below those it gives itself. Raises InputError recipe-not-found."""
+    given = raw.get(_TRAIN)
+    if not isinstance(given, dict):
+        return raw
+    name = str(given.get("preset", TrainSection.model_fields["preset"].default))
+    file = preset_folder() / _TRAIN / f"{name}.yaml"
+    if not re.fullmatch(r"[\w.-]+", name) or not file.is_file():
+        raise InputError("recipe-not-found", f"train.preset {name!r}; presets: {', '.join(train_preset_names())}")
+    return {**raw, _TRAIN: _laid_over(_read_yaml(file), given)}
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` wins, key by key in sections of both."""
+    both = {key: _laid_over(below[key], value) for key, value in above.items()
+            if isinstance(value, dict) and isinstance(below.get(key), dict)}  # fmt: skip
+    return {**below, **above, **both}
 
 
 def as_of_format(recipe: Recipe, run_format: int) -> Recipe:

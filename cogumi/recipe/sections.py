@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from cogumi.recipe.section import Section, Share
+from cogumi.recipe.training import BaseSection, TrainSection
 
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Delivery = Literal["sync", "batch", "auto"]
-
-
-class Section(BaseModel):
-    """A part of the recipe: unknown keys are errors, values cannot change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BatchSection(Section):
@@ -223,33 +219,6 @@ class DatasetSection(Section):
         return sum(sum(counts.values()) for counts in self.cells.values())
 
 
-class BaseSection(Section):
-    """Phase 1B: a base model trained from nothing on the dataset, where no model is at hand. Llama's architecture."""
-
-    hidden_size: int = Field(256, ge=16, le=8192, description="width; a multiple of heads")
-    intermediate_size: int = Field(704, ge=16, le=32768, description="width of the gated feed-forward")
-    layers: int = Field(6, ge=1, le=80, description="decoder layers")
-    heads: int = Field(4, ge=1, le=128, description="query heads")
-    kv_heads: int = Field(2, ge=1, le=128, description="key and value heads; divides heads")
-    seq_length: int = Field(256, ge=8, le=32768, description="tokens of a training window")
-    batch_windows: int = Field(8, ge=1, le=4096, description="windows a step")
-    steps: int = Field(600, ge=1, description="optimizer steps")
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
-    warmup_steps: int = Field(50, ge=1, description="steps of linear warm-up; a cosine down to a tenth follows")
-    weight_decay: float = Field(0.1, ge=0, le=1, description="of matrices; norms do not decay")
-    save_every: int = Field(100, ge=1, description="steps between checkpoints, the most that a kill loses")
-    texts: list[str] = Field(default_factory=list, description="more text: files or folders (.txt .md .rst .py)")
-    texts_mb: float = Field(32, gt=0, description="most text to take of them, in MB of 10^6 bytes, in name order")
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> BaseSection:
-        if self.hidden_size % self.heads or self.heads % self.kv_heads:
-            raise ValueError("heads divides hidden_size, and kv_heads divides heads")
-        if self.hidden_size // self.heads % 2:
-            raise ValueError("hidden_size / heads is even: rotary embeddings turn pairs")
-        return self
-
-
 class BudgetSection(Section):
     """The contract with money."""
 
@@ -282,6 +251,7 @@ class Recipe(Section):
     teachers: dict[str, TeacherSection] = Field(description="endpoints by a name of your own")
     dataset: DatasetSection = Field(description="phase 1")
     base: BaseSection | None = Field(None, description="a base model to train from nothing; None where there is one")
+    train: TrainSection | None = Field(None, description="adapters to train on a base model; None for none")
     preflight: bool = Field(True, description="ask each provider about model, credit and limits before the first call")
     budget: BudgetSection = Field(BudgetSection(), description="the hard stop")
     loopback: LoopbackSection = Field(LoopbackSection(), description="the embedded provider's behaviour")
@@ -313,6 +283,17 @@ class Recipe(Section):
             and self.teachers[self.dataset.answers_hard.teacher].wire != "anthropic"
         ):
             raise ValueError("dataset.answers_hard.cache: only the anthropic wire marks a prefix to be cached")
+        return self
+
+    @model_validator(mode="after")
+    def _training_has_rows(self) -> Recipe:
+        if self.train is None:
+            return self
+        if not self.train.base and self.base is None:
+            raise ValueError("train.base names no model, and there is no section `base` to make one")
+        for domain in (*self.train.domains, *self.train.held_out_domains):
+            if domain not in self.dataset.cells:
+                raise ValueError(f"train: no domain called {domain!r}; there are {sorted(self.dataset.cells)}")
         return self
 
     @property

@@ -12,12 +12,13 @@ from typing import Any
 
 from cogumi.dataset.versions import VERSION_FILE
 from cogumi.report.html import render
+from cogumi.report.plots import ARMS
 from cogumi.report.rows import read_rows
 from cogumi.store.artifacts import read_receipt
 from cogumi.store.files import read_json, write_atomic, write_json
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run
-from cogumi.training.metrics import METRICS, read_metrics
+from cogumi.training.metrics import METRICS, loss_by_step
 
 
 def write_report(folder: Path) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def write_report(folder: Path) -> dict[str, Any]:
     ledger = Ledger.view(os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}", run["name"])
     try:
         report = build_report(folder, run, ledger)
-        page = render(report, read_rows(folder, report["stages"]["generate_dataset"]["rows"], ledger), _losses(folder))
+        page = render(report, read_rows(folder, report["stages"]["generate_dataset"]["rows"], ledger), _curves(folder))
     finally:
         ledger.close()
     write_json(folder / "report.json", report)
@@ -57,14 +58,14 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
 
 def _later_stages(folder: Path) -> dict[str, Any]:
     """The figures of the stages after the dataset, by their receipts."""
-    receipt = read_receipt(folder / "base")
-    return {receipt["stage"]: receipt["metrics"]} if receipt else {}
+    receipts = [read_receipt(folder / artifact) for artifact in ("base", "adapter")]
+    return {receipt["stage"]: receipt["metrics"] for receipt in receipts if receipt}
 
 
-def _losses(folder: Path) -> list[tuple[int, float]]:
-    """The base model's training loss by step."""
-    file = folder / "base" / METRICS
-    return [(row["step"], row["loss"]) for row in read_metrics(file)] if file.is_file() else []
+def _curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Training losses by step: of the base model, and of the adapter's arms."""
+    files = {"base": folder / "base" / METRICS, **{arm: folder / "adapter" / f"{arm}.jsonl" for arm in ARMS}}
+    return {name: loss_by_step(file) for name, file in files.items()}
 
 
 def _money(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cogumi.report.plots import curve, domain_bars, length_histogram
+from cogumi.report.plots import ARMS, curve, domain_bars, length_histogram
 from cogumi.report.rows import ReportRows
 
 _HIDDEN = re.compile(r"[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def render(report: dict[str, Any], rows: ReportRows, losses: Sequence[tuple[int, float]] = ()) -> str:
-    """The page as text; `losses` are the base model's by step, where there is one."""
+def render(report: dict[str, Any], rows: ReportRows, curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
+    """The page as text; `curves` are training losses by step, of the base model and of the adapter's arms."""
     stage = report["stages"]["generate_dataset"]
     base = report["stages"].get("pretrain_base")
     environment = Environment(
@@ -35,7 +35,9 @@ def render(report: dict[str, Any], rows: ReportRows, losses: Sequence[tuple[int,
         histogram=length_histogram(rows.lengths),
         verdict=verdict(stage),
         base=base,
-        losses=curve(losses, "Training loss by step", ("without context", base["nll_unigram"])) if base else "",
+        losses=curve(curves["base"], "Training loss by step", ("without context", base["nll_unigram"])) if base else "",
+        adapter=report["stages"].get("train_models"),
+        arms=[(title, curve(curves[arm], title)) for arm, title in ARMS.items() if curves.get(arm)],
     )
     return str(page)
 

@@ -12,6 +12,11 @@ from math import log10
 
 from markupsafe import Markup, escape
 
+ARMS = {
+    "meta": "Meta-training: query loss after adaptation, by step",
+    "sft": "Plain SFT on the same rows: loss by step",
+}
+"""What the curves of an adapter's training are called, by arm."""
 _WIDTH = 640
 _ROW = 24
 _MOST_POINTS = 200

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cogumi.dataset.request import DatasetRequest
 from cogumi.store.requests import KeptRequest
-from cogumi.training.request import BaseRequest
+from cogumi.training.request import BaseRequest, TrainRequest
 
 
 class PipelineRequest(KeptRequest):
@@ -37,13 +37,22 @@ class PipelineRequest(KeptRequest):
         """What the base phase is asked for, given the label of the dataset's version; without one it takes the
         dataset in the run's folder.
         """
+        return BaseRequest(**self._of_all(version))
+
+    def train(self, version: str, base: str) -> TrainRequest:
+        """What the adapters' phase is asked for, given the dataset's label and the base's id; without them it takes
+        what is in the run's folder.
+        """
+        return TrainRequest(**self._of_all(version), base=base)
+
+    def _of_all(self, version: str) -> dict[str, Any]:
         asked = self.dataset
-        return BaseRequest(
-            recipe=asked.recipe,
-            overrides=asked.overrides,
-            run=asked.run,
-            dataset=f"{asked.dataset}@{version}" if version else "",
-            store=asked.versions,
-            period=asked.period,
-            root=asked.root,
-        )
+        return {
+            "recipe": asked.recipe,
+            "overrides": asked.overrides,
+            "run": asked.run,
+            "dataset": f"{asked.dataset}@{version}" if version else "",
+            "store": asked.versions,
+            "period": asked.period,
+            "root": asked.root,
+        }

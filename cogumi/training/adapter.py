@@ -13,13 +13,12 @@ any adaptation; what a head needs to adapt further is in the second pair.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import orjson
 import torch
 from peft import LoraConfig
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cogumi.errors import InputError
@@ -27,7 +26,8 @@ from cogumi.store.files import write_json
 from cogumi.training.algorithms import Inner, MetaWeights
 from cogumi.training.body import LlamaBody
 from cogumi.training.head import Head, LastLayers, OutputHead
-from cogumi.training.lora import ATTENTION, Weights
+from cogumi.training.lora import Weights, layer_of, lora_sizes, module_path
+from cogumi.training.tensor_file import save_tensors
 
 _PREFIX = "base_model.model."
 
@@ -46,14 +46,14 @@ def save_adapter(folder: Path, body: LlamaBody, head: Head, weights: MetaWeights
         tensors |= {f"{_PREFIX}lm_head.lora_A.weight": a, f"{_PREFIX}lm_head.lora_B.weight": b}
         modules.append("lm_head")
         rank, alpha = {"lm_head": head.rank}, {"lm_head": head.alpha}
-    save_file(_plain(tensors), folder / "adapter_model.safetensors")
+    save_tensors(tensors, folder / "adapter_model.safetensors")
     config = LoraConfig(
         base_model_name_or_path=base, task_type="CAUSAL_LM", r=shape.rank, lora_alpha=shape.alpha,
         lora_dropout=shape.dropout, target_modules=modules, inference_mode=True, rank_pattern=rank,
         alpha_pattern=alpha,
     )  # fmt: skip
     config.save_pretrained(str(folder))
-    save_file(_plain(_named(weights)), folder / "meta.safetensors")
+    save_tensors(_named(weights), folder / "meta.safetensors")
     told = {"head": kind_of(head), "cut": head.cut, "algorithm": inner.algorithm, "steps": inner.steps,
             "clip": inner.clip, "base": base}  # fmt: skip
     write_json(folder / "meta.json", told)
@@ -72,11 +72,17 @@ def load_adapter(folder: Path, body: LlamaBody, head: Head) -> MetaWeights:
     for name, tensor in read.items():
         part, _, rest = name.partition("/")
         parts.setdefault(part, {})[rest] = tensor.to(body.device, copy=True)  # what was read is still the file's
-    fresh = head.new(0)
-    same = {name: tensor.shape for name, tensor in parts["head"].items()} == {n: w.shape for n, w in fresh.items()}
+    lora = lora_sizes(body.config, body.shape)
+    slow = {name: size for name, size in lora.items() if layer_of(name) < head.cut}
+    fresh = {name: tuple(weight.shape) for name, weight in head.new(0).items()}
+    same = _sizes(parts["slow"]) == slow and _sizes(parts["head"]) == fresh and parts["rates"].keys() == fresh.keys()
     if told.get("head") != kind_of(head) or told.get("cut") != head.cut or not same:
         raise InputError("adapter-unreadable", f"{folder}: made for another head or model ({told.get('head')})")
     return MetaWeights(parts["slow"], parts["head"], parts["rates"])
+
+
+def _sizes(weights: Weights) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
 
 
 def kind_of(head: Head) -> str:
@@ -88,15 +94,10 @@ def kind_of(head: Head) -> str:
 
 def _peft_name(name: str) -> str:
     """base_model.model.model.layers.3.mlp.up_proj.lora_A.weight of layers.3.up_proj.A"""
-    _, layer, module, part = name.split(".")
-    where = "self_attn" if module in ATTENTION else "mlp"
-    return f"{_PREFIX}model.layers.{layer}.{where}.{module}.lora_{part}.weight"
+    module, _, part = name.rpartition(".")
+    return f"{_PREFIX}{module_path(module)}.lora_{part}.weight"
 
 
 def _named(weights: MetaWeights) -> dict[str, Tensor]:
     parts: dict[str, Weights] = {"slow": weights.slow, "head": weights.head, "rates": weights.rates}
     return {f"{part}/{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
-
-
-def _plain(tensors: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -1,6 +1,6 @@
 """Attention within the examples of a pack: causal, grouped-query, and never from one example to another.
 
-`varlen` is torch's kernel for packed sequences (flash attention; a GPU, one derivative). `by_example` calls
+`varlen` is flash attention (a GPU, one derivative, the same bits each time). `by_example` calls
 scaled_dot_product_attention example by example (any device, one derivative). `plain` is softmax(QK'/sqrt(d))V as it is
 written (Vaswani et al. 2017, equation 1): any number of derivatives, and the oracle of the other two.
 
@@ -11,23 +11,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
-from inspect import signature
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention.varlen import varlen_attn
+
+from cogumi.training.flash import packed_attention
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
 """(queries NHK, keys NGK, values NGK, bounds of the segments, tokens of the longest) -> NHK"""
 
 
 def varlen(queries_NHK: Tensor, keys_NGK: Tensor, values_NGK: Tensor, bounds: Tensor, longest: int) -> Tensor:
-    """torch.nn.attention.varlen: 16-bit floats on a GPU."""
-    attended: Tensor = _KERNEL(queries_NHK, keys_NGK, values_NGK, bounds, bounds, longest, longest)
+    """One kernel for all examples: 16-bit floats on a GPU."""
+    attended: Tensor = packed_attention(queries_NHK, keys_NGK, values_NGK, bounds, longest)[0]
     return attended
 
 
@@ -55,16 +54,20 @@ def plain(queries_NHK: Tensor, keys_NGK: Tensor, values_NGK: Tensor, bounds: Ten
     return torch.cat(found)
 
 
-def _causal_kernel() -> Callable[..., Any]:
-    """torch 2.10 to 2.13 differ in how the kernel is told to be causal, and that keys have fewer heads."""
-    takes = signature(varlen_attn).parameters
-    more: dict[str, Any] = {"is_causal": True} if "is_causal" in takes else {"window_size": (-1, 0)}
-    if "enable_gqa" in takes:
-        more["enable_gqa"] = True
-    return partial(varlen_attn, **more)
+def for_windows(attention: Attention) -> Callable[..., tuple[Tensor, None]]:
+    """The same for transformers' models, which hand over windows of one length: BHTK, BGTK, BGTK -> BTHK.
 
+    For training: windows without padding, one after the other, and no keys of earlier calls.
+    """
 
-_KERNEL = _causal_kernel()
+    def attend(module: Any, queries: Tensor, keys: Tensor, values: Tensor, mask: None, **_: Any) -> tuple[Tensor, None]:
+        assert mask is None and queries.shape[2] == keys.shape[2], "windows are whole"
+        count, length = queries.shape[0], queries.shape[2]
+        bounds = torch.arange(0, count * length + 1, length, dtype=torch.int32, device=queries.device)
+        q, k, v = (part.transpose(1, 2).flatten(0, 1).to(values.dtype) for part in (queries, keys, values))
+        return attention(q, k, v, bounds, length).unflatten(0, (count, length)), None
+
+    return attend
 
 
 def _segments(bounds: Tensor) -> Iterator[slice]:

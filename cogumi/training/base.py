@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from cogumi.errors import RunError
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import Device
-from cogumi.lm.tokenizer import END_OF_TEXT, PAD, TrainingTokenizer, load_tokenizer
+from cogumi.lm.model import generation_config
+from cogumi.lm.tokenizer import TrainingTokenizer, load_tokenizer
 from cogumi.recipe import BaseSection, Recipe, content_hash, hash_all
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of
@@ -26,12 +27,14 @@ from cogumi.store.run_folder import RunFolder
 from cogumi.training.claim import section_of
 from cogumi.training.corpus import Corpus, read_corpus, text_files, unigram_nll
 from cogumi.training.metrics import METRICS, MetricsFile
+from cogumi.training.plan import split_by_recipe, split_inputs
 from cogumi.training.pretrain import Pretrained, Schedule, Step, new_llama, pretrain, validation_nll
 from cogumi.training.stopping import Stop
+from cogumi.training.tensor_file import disk_errors
 
 STAGE = "pretrain_base"
 ARTIFACT = "base"
-_READ = ("train.jsonl", "validation.jsonl", "tokenizer/tokenizer.json")  # of the dataset
+READ = ("train.jsonl", "validation.jsonl", "tokenizer/tokenizer.json")  # of the dataset
 _ROUND_VOCAB = 64  # tensor cores like it
 Watch = Callable[[Step], None]
 
@@ -65,7 +68,8 @@ def make_base(
     if held is not None:
         return held
     tokenizer = load_tokenizer(data.folder / "tokenizer")
-    corpus = read_corpus(data.folder, texts, tokenizer, FORMATS[recipe.dataset.chat_format])
+    apart = _kept_apart(recipe, data.folder, tokenizer)
+    corpus = read_corpus(data.folder, texts, tokenizer, FORMATS[recipe.dataset.chat_format], apart)
     checkpoints = folder.path / "checkpoints" / f"{ARTIFACT}-{inputs}"
     told_section = section.model_dump(mode="json")
     with new_artifact(folder.path / ARTIFACT, STAGE, inputs, told_section, recipe.seed) as draft:
@@ -82,7 +86,8 @@ def make_base(
             done = pretrain(model, corpus, schedule, device.torch_name, checkpoints, told, stop)
         if not done.finished:
             raise RunError("run-stopped", f"{folder.name}: base, step {done.step} of {section.steps}")
-        figures = _figures(model, corpus, section, done, device) | {"dataset": data.artifact_id, "nll_first": first}
+        figures = _figures(model, corpus, section, done, device)
+        figures |= {"dataset": data.artifact_id, "nll_first": first, "rows_apart": len(apart)}
         _write_model(model.cpu(), tokenizer, draft.path)
         shutil.copyfile(checkpoints / METRICS, draft.path / METRICS)
         draft.metrics |= figures
@@ -143,15 +148,19 @@ def _figures(
 
 
 def _write_model(model: LlamaForCausalLM, tokenizer: TrainingTokenizer, folder: Path) -> None:
-    ends = [tokenizer.eot, tokenizer.id_of(END_OF_TEXT)]
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos, eos_token_id=[number for number in ends if number is not None],
-        pad_token_id=tokenizer.id_of(PAD),
-    )  # fmt: skip
+    model.generation_config = generation_config(tokenizer)
     disable_progress_bar()
-    model.save_pretrained(folder)
+    with disk_errors():
+        model.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # it is made for its owner alone
     tokenizer.save(folder)
+
+
+def _kept_apart(recipe: Recipe, dataset: Path, tokenizer: TrainingTokenizer) -> frozenset[str]:
+    """The questions that are to be new to this base when adapters are trained and judged on it."""
+    if recipe.train is None or recipe.train.base:
+        return frozenset()
+    return split_by_recipe(recipe, dataset, tokenizer).apart
 
 
 def _inputs(recipe: Recipe, hashes: dict[str, str], texts: list[Path]) -> str:
@@ -159,7 +168,10 @@ def _inputs(recipe: Recipe, hashes: dict[str, str], texts: list[Path]) -> str:
 
     `hashes` are those of the dataset's files, by name.
     """
-    read = {name: hashes[name] for name in _READ if name in hashes}
+    read = {name: hashes[name] for name in READ if name in hashes}
     more = hash_all(sha256_of(file) for file in texts)
     section = section_of(recipe).model_dump(mode="json", exclude={"texts"})
-    return content_hash([section, recipe.seed, recipe.dataset.chat_format, read, more])
+    found = [section, recipe.seed, recipe.dataset.chat_format, read, more]
+    if recipe.train is not None and not recipe.train.base:  # its held-out tasks are kept from the base
+        found.append(split_inputs(recipe))
+    return content_hash(found)

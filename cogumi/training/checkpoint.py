@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cogumi.errors import storage_error
 from cogumi.store.files import sha256_of, sync_folder, write_json
+from cogumi.training.tensor_file import save_tensors
 
 _NAME = re.compile(r"step-(\d{8})")
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
@@ -48,7 +49,7 @@ def save_checkpoint(place: Path, step: int, tensors: dict[str, Tensor], state: d
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft / _TENSORS)
+        save_tensors(tensors, draft / _TENSORS)
         _sync(draft / _TENSORS)
         told = {"step": step, "sha256": sha256_of(draft / _TENSORS), "state": state or {}}
         write_json(draft / _STATE, told)

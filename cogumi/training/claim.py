@@ -1,37 +1,122 @@
-"""Claiming what the base stage needs, before torch is imported and anything is loaded."""
+"""Claiming what training needs, before torch is imported and anything is loaded."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
+
+import orjson
 
 from cogumi.errors import InputError
 from cogumi.lm.device import Device, claim_device
-from cogumi.recipe import BaseSection, Recipe
+from cogumi.lm.hub import HUB
+from cogumi.recipe import BaseSection, Recipe, TrainSection
 
-_STATE_BYTES = 16  # a parameter: fp32 weight, gradient, two moments
+_STATE_BYTES = 16  # a trained parameter: fp32 weight, gradient, two moments
 _SPARE_GIB = 1.0
+_ROW_TOKENS = 300  # of a row, where the rows are not read yet
+_WIDTHS = {"everything": (10, 3), "products": (8, 2), "inputs": (2, 0)}
+"""Numbers kept a layer and token: times the width, times the feed-forward's. Measured at 8B, see docs/benchmarks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What memory follows from. `tied`: one matrix for the embedding and the output."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    vocabulary: int
+    tied: bool
+
+    @property
+    def layer_parameters(self) -> float:
+        attention = 2 * self.hidden**2 * (1 + self.kv_heads / self.heads)
+        return attention + 3 * self.hidden * self.intermediate
+
+    @property
+    def parameters(self) -> float:
+        return (1 if self.tied else 2) * self.vocabulary * self.hidden + self.layers * self.layer_parameters
 
 
 def section_of(recipe: Recipe) -> BaseSection:
-    """The recipe's section. Raises InputError stage-not-in-recipe where it has none."""
+    """The recipe's section of the base model. Raises InputError stage-not-in-recipe where it has none."""
     if recipe.base is None:
         raise InputError("stage-not-in-recipe", f"{recipe.name}: base")
     return recipe.base
 
 
+def train_section_of(recipe: Recipe) -> TrainSection:
+    """The recipe's section of adapters. Raises InputError stage-not-in-recipe where it has none."""
+    if recipe.train is None:
+        raise InputError("stage-not-in-recipe", f"{recipe.name}: train")
+    return recipe.train
+
+
+def shape_of_base(section: BaseSection, vocab_size: int) -> Shape:
+    """Of the model that a recipe's base section makes."""
+    return Shape(
+        section.hidden_size,
+        section.intermediate_size,
+        section.layers,
+        section.heads,
+        section.kv_heads,
+        vocab_size,
+        True,
+    )
+
+
+def shape_of_model(recipe: Recipe) -> Shape:
+    """Of the model that adapters go on: a folder's, a hub id's, or the one that the recipe makes.
+
+    Raises InputError model-not-allowed, model-unreadable.
+    """
+    source = train_section_of(recipe).base
+    if not source:
+        return shape_of_base(section_of(recipe), recipe.dataset.tokenizer.vocab_size)
+    if source in HUB:
+        return Shape(*HUB[source])
+    if not Path(source).is_dir():
+        raise InputError("model-not-allowed", f"{source}: neither a folder nor one of {', '.join(HUB)}")
+    try:
+        config = orjson.loads((Path(source) / "config.json").read_bytes())
+        heads = int(config["num_attention_heads"])
+        return Shape(
+            int(config["hidden_size"]), int(config["intermediate_size"]), int(config["num_hidden_layers"]), heads,
+            int(config.get("num_key_value_heads") or heads), int(config["vocab_size"]),
+            bool(config.get("tie_word_embeddings", False)),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("model-unreadable", f"{source}/config.json: {error!r}") from None
+
+
 def memory_gib(section: BaseSection, vocab_size: int) -> float:
-    """What training needs at most, roughly: optimizer state, activations, and logits three times in fp32."""
-    attention = 2 * section.hidden_size**2 * (1 + section.kv_heads / section.heads)
-    layer = attention + 3 * section.hidden_size * section.intermediate_size
-    parameters = vocab_size * section.hidden_size + section.layers * layer
+    """What training a base needs at most, roughly: optimizer state, activations, and logits three times in fp32."""
+    shape = shape_of_base(section, vocab_size)
     tokens = section.batch_windows * section.seq_length
-    activations = tokens * section.layers * (16 * section.hidden_size + 8 * section.intermediate_size) * 2
-    return float(_STATE_BYTES * parameters + activations + 12 * tokens * vocab_size) / 2**30 + _SPARE_GIB
+    activations = tokens * shape.layers * (16 * shape.hidden + 8 * shape.intermediate) * 2
+    return float(_STATE_BYTES * shape.parameters + activations + 12 * tokens * vocab_size) / 2**30 + _SPARE_GIB
+
+
+def adapter_memory_gib(recipe: Recipe) -> float:
+    """What training adapters needs at least, roughly: the frozen base in bf16, LoRA with its optimizer state, and what
+    one episode of rows of 300 tokens keeps. More tasks at once take more; where that does not fit, fewer go at once.
+    """
+    section, shape = train_section_of(recipe), shape_of_model(recipe)
+    lora = section.lora.rank * shape.layers * len(section.lora.modules) * (shape.hidden + shape.intermediate)
+    by_width, by_inner = _WIDTHS[section.keep]
+    tokens = (section.support + section.query) * _ROW_TOKENS
+    kept = 2 * tokens * shape.layers * (by_width * shape.hidden + by_inner * shape.intermediate)
+    logits = 3 * tokens * shape.vocabulary  # 16 bits, of every other token, thrice
+    return float(2 * shape.parameters + (_STATE_BYTES + 2) * lora + kept + logits) / 2**30 + _SPARE_GIB
 
 
 def training_is_installed() -> bool:
     """Whether the extra `train` is there."""
-    return all(find_spec(name) is not None for name in ("torch", "transformers", "safetensors"))
+    return all(find_spec(name) is not None for name in ("torch", "transformers", "safetensors", "peft"))
 
 
 def claim_for_base(recipe: Recipe) -> Device:
@@ -40,6 +125,20 @@ def claim_for_base(recipe: Recipe) -> Device:
     Raises InputError torch-missing, stage-not-in-recipe; RunError no-gpu, gpu-of-another-kind, gpu-too-small.
     """
     section = section_of(recipe)
-    if not training_is_installed():
-        raise InputError("torch-missing", f"{recipe.name}: base")
+    _need_torch(f"{recipe.name}: base")
     return claim_device(memory_gib(section, recipe.dataset.tokenizer.vocab_size), allow_cpu=True)
+
+
+def claim_for_adapters(recipe: Recipe) -> Device:
+    """As claim_for_base. A base of more than 500M parameters is not trained on a CPU: it would take days."""
+    need = adapter_memory_gib(recipe)
+    _need_torch(f"{recipe.name}: train")
+    return claim_device(need, allow_cpu=shape_of_model(recipe).parameters < _CPU_PARAMETERS)
+
+
+_CPU_PARAMETERS = 5e8
+
+
+def _need_torch(what: str) -> None:
+    if not training_is_installed():
+        raise InputError("torch-missing", what)

@@ -100,10 +100,11 @@ def hold_out(tasks: Tasks, share: float, domains: Sequence[str], least_rows: int
     """(tasks to train on, held-out tasks): all tasks of `domains`, and about `share` of the others, by a hash of their
     names.
 
-    Tasks of fewer than `least_rows` rows are in neither. Raises InputError domain-empty for a domain without a task,
-    tasks-too-few where either part would be empty.
+    Tasks of fewer than `least_rows` rows, near-duplicates counted once, are in neither.
+
+    Raises InputError domain-empty for a domain without a task, tasks-too-few where either part would be empty.
     """
-    large = {name: members for name, members in tasks.items() if len(members) >= least_rows}
+    large = {name: members for name, members in tasks.items() if distinct(members) >= least_rows}
     for domain in domains:
         if not any(name.startswith(f"{domain}/") for name in large):
             raise InputError("domain-empty", f"{domain}: no task of {least_rows} rows")
@@ -119,6 +120,11 @@ def hold_out(tasks: Tasks, share: float, domains: Sequence[str], least_rows: int
         )
         raise InputError("tasks-too-few", told)
     return training, held_out
+
+
+def distinct(members: Sequence[Item]) -> int:
+    """How many rows there are, near-duplicates counted once."""
+    return len({item.group for item in members})
 
 
 def _groups(questions: Sequence[str], answers: Sequence[str]) -> list[str]:
@@ -148,7 +154,6 @@ def _grams(text: str) -> Tensor:
     """Counts of 4-grams with digits made one, hashed into buckets, damped and of length one."""
     plain = "".join("0" if letter.isdigit() else letter for letter in text.lower())
     found = Counter(plain[at : at + _GRAM] for at in range(max(1, len(plain) - _GRAM + 1)))
-    row = torch.zeros(_BUCKETS)
-    for gram, times in found.items():
-        row[int.from_bytes(hashlib.blake2b(gram.encode(), digest_size=4).digest()) % _BUCKETS] += times
+    buckets = [int.from_bytes(hashlib.blake2b(gram.encode(), digest_size=4).digest()) % _BUCKETS for gram in found]
+    row = torch.zeros(_BUCKETS).index_add_(0, torch.tensor(buckets), torch.tensor(list(found.values())).float())
     return torch.nn.functional.normalize(row.sqrt(), dim=-1)

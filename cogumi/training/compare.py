@@ -1,16 +1,21 @@
 """Compare: what meta-training is worth, on held-out episodes, beside what is simpler.
 
     table = compare(body, head, {"sft": sft, "meta": meta}, episodes, inner)
+    table.gain("meta", Way.ADAPTED)                                   # against the same model as it is
+    table.wins(("meta", Way.ADAPTED), ("sft", Way.IN_CONTEXT))        # positive where the first is better
 
-Of each model: the query loss as it is, with the support set in the prompt (k-shot in context), after adaptation on it,
-and after adaptation on another task's support set. The last is the control: where it does as well, the support set said
-nothing about the task, and the table concludes nothing. All on the same episodes, so differences are paired.
+Of each model: the query loss as it is, after adaptation on the support set, with the support set in the prompt (k-shot
+in context), and after adaptation on another task's support set. The last is the control: where it does as well, the
+support set said nothing about the task, and the table concludes nothing. All on the same episodes, so that
+differences are paired; intervals are by task, since episodes of one task are alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,31 +23,67 @@ from torch import Tensor
 from cogumi.lm.chat import Encoded
 from cogumi.training.algorithms import Episode, Inner, MetaWeights, features
 from cogumi.training.body import LlamaBody
-from cogumi.training.gain import Mean, by_budget, mean_of, query_losses
-from cogumi.training.head import Head
+from cogumi.training.gain import Mean, by_budget, episode_features, mean_of
+from cogumi.training.head import Cached, Head
+from cogumi.training.inner import adapt_head
+from cogumi.training.lora import Weights
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One model. Gains are in nats a response token against its own loss as it is; more is better."""
+class Way(StrEnum):
+    """How a model is used on an episode."""
 
-    loss: Mean
-    adapted: Mean
-    in_context: Mean
-    control: Mean
+    AS_IT_IS = "as it is"
+    ADAPTED = "adapted"
+    IN_CONTEXT = "in context"
+    CONTROL = "adapted on another task"
 
-    @property
-    def concludes(self) -> bool:
-        """Whether another task's support set gains less, beyond chance: only then is the gain one of adaptation."""
-        return self.control.high < self.adapted.low
+
+Used = tuple[str, Way]
+"""A model by its name, and how it is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The rows, and the gain of each model over every other as (better, worse): positive where the first wins."""
+    """Nats a response token of every episode's query set (fp64, E), by model and way; and the episodes' tasks."""
 
-    rows: dict[str, Row]
-    wins: dict[tuple[str, str], Mean]
+    losses: dict[Used, Tensor]
+    tasks: list[str]
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(name for name, _ in self.losses))
+
+    def loss(self, used: Used) -> Mean:
+        return mean_of(self.losses[used], self.tasks)
+
+    def gain(self, model: str, way: Way) -> Mean:
+        """By how much the way is better than the model as it is."""
+        return self.wins((model, way), (model, Way.AS_IT_IS))
+
+    def wins(self, used: Used, over: Used) -> Mean:
+        """By how much the first loses less, episode by episode."""
+        return mean_of(self.losses[over] - self.losses[used], self.tasks)
+
+    def concludes(self, model: str) -> bool:
+        """Whether another task's support set gains less, beyond chance: only then is the gain one of adaptation."""
+        return self.wins((model, Way.ADAPTED), (model, Way.CONTROL)).low > 0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """For tables: each model and way with its loss and its gain over the model as it is."""
+        found = []
+        for model, way in self.losses:
+            loss, gain = self.loss((model, way)), self.gain(model, way)
+            found.append(
+                {
+                    "model": model,
+                    "way": str(way),
+                    "loss": loss.mean,
+                    "loss_ci95": [loss.low, loss.high],
+                    "gain": gain.mean,
+                    "gain_ci95": [gain.low, gain.high],
+                }
+            )
+        return found
 
 
 def compare(
@@ -52,23 +93,23 @@ def compare(
     episodes: Sequence[Episode],
     inner: Inner,
     token_budget: int | None = None,
+    in_context: Iterable[str] | None = None,
+    control: Iterable[str] | None = None,
 ) -> Comparison:
     """Every model by name on the same episodes; each adapts by the `inner` loop from its own head and rates.
 
-    `wins` compares losses after adaptation, which is what one deploys; the loss before is in the rows.
+    `in_context` names the models that are also shown the support set in the prompt, which costs most of all, `control`
+    those that also adapt on another task; default: each.
     """
-    rows, after = {}, {}
+    shown, controlled = (set(models if names is None else names) for names in (in_context, control))
+    losses: dict[Used, Tensor] = {}
     for name, weights in models.items():
-        losses_E2 = query_losses(body, head, weights, episodes, inner, token_budget)
-        swapped_E2 = query_losses(body, head, weights, _swapped(episodes), inner, token_budget)
-        context_E = in_context_losses(body, head, weights, episodes, inner, token_budget)
-        before_E, after[name] = losses_E2.unbind(-1)
-        rows[name] = Row(
-            mean_of(before_E), mean_of(before_E - after[name]), mean_of(before_E - context_E),
-            mean_of(before_E - swapped_E2[:, 1]),
-        )  # fmt: skip
-    pairs = [(one, other) for one in models for other in models if one != other]
-    return Comparison(rows, {(one, other): mean_of(after[other] - after[one]) for one, other in pairs})
+        ways = (Way.AS_IT_IS, Way.ADAPTED, *((Way.CONTROL,) if name in controlled else ()))
+        for way, found_E in zip(ways, _adapted(body, head, weights, episodes, inner, token_budget, ways), strict=True):
+            losses[name, way] = found_E
+        if name in shown:
+            losses[name, Way.IN_CONTEXT] = in_context_losses(body, head, weights, episodes, inner, token_budget)
+    return Comparison(losses, [episode.task for episode in episodes])
 
 
 def in_context_losses(
@@ -103,11 +144,37 @@ def with_support(episode: Episode) -> list[Encoded]:
     return [Encoded([*before, *query.ids[1:]], [0] * len(before) + query.mask[1:]) for query in episode.query]
 
 
-def _swapped(episodes: Sequence[Episode]) -> list[Episode]:
-    """Each episode with the support set of the next one of another task."""
+def _adapted(
+    body: LlamaBody,
+    head: Head,
+    weights: MetaWeights,
+    episodes: Sequence[Episode],
+    inner: Inner,
+    token_budget: int | None,
+    ways: Sequence[Way],
+) -> list[Tensor]:
+    """Losses by way (each E): as it is, adapted, adapted on another task's support set. The body runs once for all."""
+    found = []
+    with body.evaluating():
+        slow = body.prepared(weights.slow)
+        support, query = episode_features(body, head, slow, episodes, inner, token_budget)
+
+        def fast(way: Way, own: Cached, other: int) -> Weights:
+            if way is Way.AS_IT_IS:
+                return weights.head
+            shown = own if way is Way.ADAPTED else support[other]
+            return adapt_head(head, shown, weights.head, weights.rates, inner.steps, inner.clip, False)[0]
+
+        for judged, own, other in zip(query, support, _partners(episodes), strict=True):
+            found.append(torch.stack([head.loss(judged, fast(way, own, other)) for way in ways]))
+    return list(torch.stack(found).double().cpu().unbind(-1))
+
+
+def _partners(episodes: Sequence[Episode]) -> list[int]:
+    """For each episode the next one of another task; itself where all are of one task."""
+    count = len(episodes)
     found = []
     for number, episode in enumerate(episodes):
-        others = (episodes[(number + by) % len(episodes)] for by in range(1, len(episodes)))
-        other = next((other for other in others if other.task != episode.task), None)
-        found.append(episode if other is None else replace(episode, support=other.support))
+        later = ((number + by) % count for by in range(1, count))
+        found.append(next((at for at in later if episodes[at].task != episode.task), number))
     return found

@@ -56,13 +56,20 @@ def text_files(places: list[Path], most_mb: float) -> list[Path]:
     return found
 
 
-def read_corpus(dataset: Path, texts: list[Path], tokenizer: TrainingTokenizer, form: ChatFormat) -> Corpus:
+def read_corpus(
+    dataset: Path,
+    texts: list[Path],
+    tokenizer: TrainingTokenizer,
+    form: ChatFormat,
+    apart: frozenset[str] = frozenset(),
+) -> Corpus:
     """The rows of a dataset artifact by its own split, and text files, of which 1 in 20 is held out by its content.
+    Rows whose questions are `apart` are left out.
 
     Raises InputError corpus-unreadable where there is no row and no text.
     """
-    train = list(_rows(dataset / "train.jsonl", tokenizer, form))
-    held = list(_rows(dataset / "validation.jsonl", tokenizer, form))
+    train = list(_rows(dataset / "train.jsonl", tokenizer, form, apart))
+    held = list(_rows(dataset / "validation.jsonl", tokenizer, form, apart))
     for document in _documents(texts, tokenizer):
         part = held if document.held_out else train
         part.append(document.ids)
@@ -101,12 +108,13 @@ class _Document:
     held_out: bool
 
 
-def _rows(file: Path, tokenizer: TrainingTokenizer, form: ChatFormat) -> Iterator[Tensor]:
+def _rows(file: Path, tokenizer: TrainingTokenizer, form: ChatFormat, apart: frozenset[str]) -> Iterator[Tensor]:
     if not file.is_file():
         return
     pairs = [
         (row["prompt"], response_text(row["response"], row.get("draft"), row.get("thinking"), form))
         for row in read_jsonl(file)
+        if row["prompt"] not in apart
     ]
     for start in range(0, len(pairs), _AT_ONCE):
         for encoded in encode_examples(tokenizer, pairs[start : start + _AT_ONCE], form):

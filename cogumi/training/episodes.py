@@ -16,25 +16,35 @@ import torch
 
 from cogumi.errors import InputError
 from cogumi.training.algorithms import Episode
-from cogumi.training.clusters import Item, Tasks
+from cogumi.training.clusters import Item, Tasks, distinct
 
 
 class EpisodeSampler:
     """Draws the same batches again and again; keeps no state but what it has computed before."""
 
     def __init__(
-        self, tasks: Tasks, tasks_per_step: int, support: int, query: int, temperature: float, seed: int
+        self,
+        tasks: Tasks,
+        tasks_per_step: int,
+        support: int,
+        query: int,
+        temperature: float,
+        seed: int,
+        pooled: bool = False,
     ) -> None:
-        """Raises InputError support-too-small for a task without enough rows, tasks-too-few."""
+        """`pooled`: the query sets hold the support rows too, for training without an inner loop on the same rows.
+
+        Raises InputError support-too-small for a task without enough rows, tasks-too-few."""
         if len(tasks) < tasks_per_step:
             raise InputError("tasks-too-few", f"{len(tasks)} tasks, {tasks_per_step} a step")
         for name, items in tasks.items():
-            if len({item.group for item in items}) < support + query:
+            if distinct(items) < support + query:
                 raise InputError("support-too-small", f"{name}: {len(items)} rows, an episode takes {support + query}")
         self._tasks = tasks
         self._names = sorted(tasks)
         self._weights = torch.tensor([float(len(tasks[name])) ** temperature for name in self._names])
         self._per_step, self._support, self._query, self._seed = tasks_per_step, support, query, seed
+        self._pooled = pooled
         self._drawn: list[list[tuple[str, int]]] = []
         self._times: Counter[str] = Counter()
 
@@ -76,7 +86,8 @@ class EpisodeSampler:
         queue = [items[at] for at in order[place * size :] + order[: place * size]]
         support = _of_different_groups(queue, self._support, set())
         query = _of_different_groups(queue, self._query, {item.group for item in support})
-        return Episode(name, [item.example for item in support], [item.example for item in query])
+        judged = [*support, *query] if self._pooled else query
+        return Episode(name, [item.example for item in support], [item.example for item in judged])
 
 
 def fixed_episodes(tasks: Tasks, count: int, support: int, query: int, seed: int) -> list[Episode]:

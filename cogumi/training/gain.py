@@ -10,28 +10,34 @@ episodes, so that two models are compared pair by pair. Shape suffix: E episodes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from cogumi.lm.chat import Encoded
 from cogumi.training.algorithms import Episode, Inner, MetaWeights, features
 from cogumi.training.body import LlamaBody
-from cogumi.training.head import Head
+from cogumi.training.head import Cached, Head
 from cogumi.training.inner import adapt_head
+from cogumi.training.lora import Prepared
+from cogumi.training.packing import pack
 
 _Z = 1.959964  # 95%
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean over `n` pairs with its 95% interval, by the normal approximation of the mean."""
+    """A mean over `n` pairs with its 95% interval; `groups` are the independent ones among them."""
 
     mean: float
     low: float
     high: float
     n: int
+    groups: int
 
 
 def query_losses(
@@ -44,18 +50,38 @@ def query_losses(
 ) -> Tensor:
     """Mean nats a response token of each episode's query set, before and after adaptation (fp64, E2, on the CPU).
 
-    Dropout is off. Episodes go through the body in packs of at most `token_budget` tokens (one episode at least).
+    Dropout is off. Rows go through the body in packs of at most `token_budget` tokens (one row at least).
     """
-    found = []
     with body.evaluating():
-        slow = body.prepared(weights.slow)
-        for group in by_budget(episodes, token_budget):
-            support = features(body, head, slow, [episode.support for episode in group], inner)
-            query = features(body, head, slow, [episode.query for episode in group], inner)
-            for one, other in zip(support, query, strict=True):
-                fast, _ = adapt_head(head, one, weights.head, weights.rates, inner.steps, inner.clip, False)
-                found.append(torch.stack([head.loss(other, weights.head), head.loss(other, fast)]))
+        support, query = episode_features(body, head, body.prepared(weights.slow), episodes, inner, token_budget)
+        found = []
+        for one, other in zip(support, query, strict=True):
+            fast, _ = adapt_head(head, one, weights.head, weights.rates, inner.steps, inner.clip, False)
+            found.append(torch.stack([head.loss(other, weights.head), head.loss(other, fast)]))
     return torch.stack(found).double().cpu()
+
+
+def episode_features(
+    body: LlamaBody,
+    head: Head,
+    slow: Prepared,
+    episodes: Sequence[Episode],
+    inner: Inner,
+    token_budget: int | None = None,
+) -> tuple[list[Cached], list[Cached]]:
+    """Support and query sets as the head reads them. Each row goes through the body once, however many episodes it is
+    in: rows of a pack do not see each other.
+    """
+    rows = list({id(row): row for episode in episodes for row in (*episode.support, *episode.query)}.values())
+    read: dict[int, Tensor] = {}
+    for group in _by_tokens(rows, token_budget):
+        cached = features(body, head, slow, [[row] for row in group], inner)
+        read |= {id(row): one.x for row, one in zip(group, cached, strict=True)}
+
+    def gathered(side: Sequence[Encoded]) -> Cached:
+        return Cached(torch.cat([read[id(row)] for row in side]), pack(side, body.device))
+
+    return [gathered(e.support) for e in episodes], [gathered(e.query) for e in episodes]
 
 
 def mean_gain(losses_E2: Tensor) -> Mean:
@@ -63,22 +89,54 @@ def mean_gain(losses_E2: Tensor) -> Mean:
     return mean_of(losses_E2[:, 0] - losses_E2[:, 1])
 
 
-def mean_of(values_E: Tensor) -> Mean:
-    """Mean and interval of paired values; infinitely wide for fewer than two."""
+def mean_of(values_E: Tensor, tasks: Sequence[str] | None = None) -> Mean:
+    """Mean and interval of paired values; infinitely wide for fewer than two.
+
+    Episodes of one task are alike. Where `tasks` names each episode's, the interval is that of a mean over tasks
+    (cluster-robust, Liang and Zeger 1986), by Student's t with as many degrees of freedom as tasks less one.
+    """
     n, mean = len(values_E), float(values_E.mean())
-    half = _Z * float(values_E.std()) / math.sqrt(n) if n > 1 else math.inf
-    return Mean(mean, mean - half, mean + half, n)
+    of = {name: number for number, name in enumerate(dict.fromkeys(tasks))} if tasks else {}
+    groups = len(of) or n
+    if groups < 2:
+        return Mean(mean, -math.inf, math.inf, n, groups)
+    errors_E = values_E - mean
+    if tasks is not None:
+        place_E = torch.tensor([of[name] for name in tasks])
+        errors_E = torch.zeros(groups, dtype=values_E.dtype).index_add_(0, place_E, errors_E)
+    deviation = math.sqrt(float(errors_E.pow(2).sum()) * groups / (groups - 1)) / n
+    half = (_student(groups - 1) if tasks is not None else _Z) * deviation
+    return Mean(mean, mean - half, mean + half, n, groups)
+
+
+def _student(freedom: int) -> float:
+    """The 97.5% point of Student's t: exact for 1 and 2, else by its expansion (Abramowitz and Stegun 26.7.5)."""
+    if freedom == 1:
+        return math.tan(math.pi * 0.475)
+    if freedom == 2:
+        return 0.95 / math.sqrt(2 * 0.975 * 0.025)
+    z, v = _Z, freedom
+    parts = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return float(z + sum(part / v ** (power + 1) for power, part in enumerate(parts)))
 
 
 def by_budget(episodes: Sequence[Episode], token_budget: int | None) -> Iterator[list[Episode]]:
     """The episodes in their order, in groups of at most so many tokens; a longer one is a group by itself."""
-    group: list[Episode] = []
-    tokens = 0
-    for episode in episodes:
-        if group and token_budget is not None and tokens + episode.tokens > token_budget:
+    return _grouped(episodes, lambda episode: episode.tokens, token_budget)
+
+
+def _by_tokens(rows: Sequence[Encoded], token_budget: int | None) -> Iterator[list[Encoded]]:
+    return _grouped(rows, lambda row: len(row.ids), token_budget)
+
+
+def _grouped(things: Iterable[Thing], size: Callable[[Thing], int], most: int | None) -> Iterator[list[Thing]]:
+    group: list[Thing] = []
+    total = 0
+    for thing in things:
+        if group and most is not None and total + size(thing) > most:
             yield group
-            group, tokens = [], 0
-        group.append(episode)
-        tokens += episode.tokens
+            group, total = [], 0
+        group.append(thing)
+        total += size(thing)
     if group:
         yield group

@@ -57,18 +57,33 @@ def new_lora(config: LlamaConfig, shape: LoraShape, seed: int, dtype: torch.dtyp
     """Fresh weights as PEFT makes them: A uniform within 1/sqrt(inputs), B zero, so that nothing is changed yet."""
     chance = torch.Generator().manual_seed(seed)
     made: Weights = {}
+    for name, size in lora_sizes(config, shape).items():
+        made[name] = torch.zeros(size, dtype=dtype)
+        if name.endswith(".A"):
+            bound = 1 / math.sqrt(size[1])
+            made[name].uniform_(-bound, bound, generator=chance)
+    return made
+
+
+def lora_sizes(config: LlamaConfig, shape: LoraShape) -> dict[str, tuple[int, int]]:
+    """Of the weights that new_lora makes, by name."""
+    found: dict[str, tuple[int, int]] = {}
     for layer in range(int(config.num_hidden_layers)):
         for module, (outputs, inputs) in sizes(config, shape.modules):
-            bound = 1 / math.sqrt(inputs)
-            a_RI = torch.empty(shape.rank, inputs, dtype=dtype).uniform_(-bound, bound, generator=chance)
-            made[f"layers.{layer}.{module}.A"] = a_RI
-            made[f"layers.{layer}.{module}.B"] = torch.zeros(outputs, shape.rank, dtype=dtype)
-    return made
+            found[f"layers.{layer}.{module}.A"] = (shape.rank, inputs)
+            found[f"layers.{layer}.{module}.B"] = (outputs, shape.rank)
+    return found
 
 
 def layer_of(name: str) -> int:
     """The layer that a LoRA weight belongs to: 3 of layers.3.q_proj.A."""
     return int(name.split(".")[1])
+
+
+def module_path(name: str) -> str:
+    """Where transformers keeps a module: model.layers.3.mlp.up_proj of layers.3.up_proj."""
+    module = name.rpartition(".")[2]
+    return f"model.layers.{layer_of(name)}.{'self_attn' if module in ATTENTION else 'mlp'}.{module}"
 
 
 def sizes(config: LlamaConfig, modules: tuple[str, ...] = MODULES) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -64,12 +64,8 @@ class _RowsLoss(torch.autograd.Function):
             if low:
                 u_RL = h.to(wide) @ a_LD.T  # type: ignore[union-attr]
                 logits.addmm_(u_RL, b_VL.T, alpha=scale)  # type: ignore[union-attr]
-            log_total = logits.logsumexp(-1)
-            chosen = logits.gather(1, targets[:, None])[:, 0]
-            loss += (log_total - chosen).sum() * weight
-            g_RV = logits.sub_(log_total[:, None]).exp_()
-            g_RV.scatter_add_(1, targets[:, None], g_RV.new_full((len(h), 1), -1.0))
-            g_RV.mul_(weight)
+            part, g_RV = _in_place(logits, targets, weight)
+            loss += part
             if dh_RD is not None:
                 dh_RD[rows] = torch.mm(g_RV.to(h.dtype), vocabulary_VD)
             if low and da_LD is not None and db_VL is not None:
@@ -106,7 +102,7 @@ def rows_gradient(
     for start in range(0, len(h_RD), chunk):
         rows = slice(start, start + chunk)
         given = (z_RV[rows], h_RD[rows], targets_R[rows], weight, a_LD, b_VL, scale)
-        part = checkpoint(_chunk, *given, use_reentrant=False) if torch.is_grad_enabled() else _chunk(*given)
+        part = checkpoint(_chunk, *given, use_reentrant=False) if torch.is_grad_enabled() else _plain_chunk(*given)
         loss, da_LD = loss + part[0], da_LD + part[1]
         db_VL = part[2] if db_VL is None else db_VL + part[2]
     assert db_VL is not None, "a task has rows"
@@ -126,6 +122,27 @@ def _chunk(
     g_RV = (log_p.exp() - hot) * weight
     du_RL = (g_RV @ b_VL) * scale
     return loss, du_RL.T @ h, scale * (g_RV.T @ u_RL)
+
+
+def _plain_chunk(
+    z_RV: Tensor, h_RD: Tensor, targets_R: Tensor, weight: float, a_LD: Tensor, b_VL: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same without a graph, in the memory of one copy of the logits."""
+    h = h_RD.to(a_LD.dtype)
+    u_RL = h @ a_LD.T
+    logits = torch.addmm(z_RV.to(a_LD.dtype), u_RL, b_VL.T, alpha=scale)
+    loss, g_RV = _in_place(logits, targets_R, weight)
+    du_RL = (g_RV @ b_VL) * scale
+    return loss, du_RL.T @ h, scale * (g_RV.T @ u_RL)
+
+
+def _in_place(logits_RV: Tensor, targets_R: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """The loss of rows, and its gradient with respect to their logits, written over them."""
+    total_R = logits_RV.logsumexp(-1)
+    chosen_R = logits_RV.gather(1, targets_R[:, None])[:, 0]
+    g_RV = logits_RV.sub_(total_R[:, None]).exp_()
+    g_RV.scatter_add_(1, targets_R[:, None], g_RV.new_full((len(targets_R), 1), -1.0))
+    return (total_R - chosen_R).sum() * weight, g_RV.mul_(weight)
 
 
 def _wide(h: Tensor) -> torch.dtype:

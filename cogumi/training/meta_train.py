@@ -10,9 +10,10 @@ taken again from its start, so that the global batch stays what it is.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from cogumi.training.stopping import Stop
 _MOST_REWINDS = 3
 _MOST_DISCARDED = 5  # in a row
 _LEAST_RATE = 1e-6
-_PROBE = 24  # episodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,18 @@ class MetaSchedule:
     patience: int
     seed: int
     token_budget: int | None = None
+    probe: int = 24
+    """Episodes of training tasks that the guard judges by."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetaStep:
-    """What one step told. `support_first` and `support_last` are the losses before the first and the last inner step;
-    `gain` is there where the step was followed by an evaluation.
+    """What one step of `steps` told. `support_first` and `support_last` are the losses before the first and the last
+    inner step; `gain` is there where the step was followed by an evaluation; `seconds` are the run's until now.
     """
 
     step: int
+    steps: int
     loss: float
     support_first: float
     support_last: float
@@ -69,6 +72,7 @@ class MetaStep:
     learning_rate: float
     tokens: int
     tokens_per_s: float
+    seconds: float
     taken: bool
     gain: float | None = None
     held_out: float | None = None
@@ -77,13 +81,16 @@ class MetaStep:
 @dataclass(frozen=True, slots=True)
 class MetaTrained:
     """The end of a loop. `weights` are those with the best held-out loss; `finished` is False where it was asked to
-    stop. `probe_loss` is the best on training tasks, after adaptation.
+    stop. `loss_first` and `loss_last` are held-out losses after adaptation, of the weights given and of the best, whose
+    gain is `gain`. `probe_loss` is the best on training tasks. Seconds and tokens are those of all sessions.
     """
 
     weights: MetaWeights
     finished: bool
     step: int
     best_step: int
+    loss_first: float
+    loss_last: float
     gain: Mean
     resumed_from: int
     passed_over: list[str]
@@ -102,10 +109,20 @@ class _State:
     step: int = 0
     skipped: int = 0
     """Batches that are passed over for good, since a rewind began anew after them."""
-    best_loss: float | None = None
+    first_loss: float = math.inf
+    best_losses: list[list[float]] = field(default_factory=list)
+    """Of the best look: each held-out episode before and after adaptation."""
     best_step: int = 0
     stale: int = 0
     token_budget: int | None = None
+    score_budget: int | None = None
+    """As the other, of evaluations, which keep nothing for a way back."""
+    seconds: float = 0.0
+    tokens: int = 0
+
+    @property
+    def best_loss(self) -> float:
+        return sum(after for _, after in self.best_losses) / len(self.best_losses) if self.best_losses else math.inf
 
 
 class _Run:
@@ -124,7 +141,7 @@ class _Run:
             groups.append({"params": self.rates, "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate)
         self.best = _copied(self.weights)
-        self.state = _State(token_budget=schedule.token_budget)
+        self.state = _State(token_budget=schedule.token_budget, score_budget=schedule.token_budget)
         self.guard = Guard()
 
     def take(self, episodes: Sequence[Episode]) -> tuple[float, float, list[TaskLoss], bool]:
@@ -149,9 +166,14 @@ class _Run:
         """Query losses before and after adaptation, E2."""
         while True:
             try:
-                return query_losses(self.body, self.head, weights, episodes, self.inner, self.state.token_budget)
+                return query_losses(self.body, self.head, weights, episodes, self.inner, self.state.score_budget)
             except torch.OutOfMemoryError as error:
-                self._less_memory(episodes, error)
+                longest = max(len(row.ids) for episode in episodes for row in (*episode.support, *episode.query))
+                held = self.state.score_budget or sum(episode.tokens for episode in episodes)
+                if held <= longest:
+                    raise RunError("gpu-out-of-memory", f"a row of {longest} tokens: {error}") from None
+                self.state.score_budget = max(longest, held // 2)
+                _free()
 
     def _gradient(self, episodes: Sequence[Episode]) -> tuple[float, list[TaskLoss]]:
         _seed(self.schedule.seed, self.state.step + self.state.skipped)
@@ -174,8 +196,7 @@ class _Run:
             tokens = max(episode.tokens for episode in episodes)
             raise RunError("gpu-out-of-memory", f"a task of {tokens} tokens: {error}") from None
         self.optimizer.zero_grad(set_to_none=True)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _free()
         self.state.token_budget = max(sum(episode.tokens for episode in group) for group in groups) // 2
 
     def _set_rates(self) -> None:
@@ -230,22 +251,24 @@ def meta_train(
     Raises RunError training-diverged after three rewinds, gpu-out-of-memory; StorageError disk-full, disk-error.
     """
     run = _Run(body, head, weights, inner, schedule)
-    probe = [sampler.batch(step)[0] for step in range(_PROBE)]
+    probe = [sampler.batch(step)[0] for step in range(schedule.probe)]
     held = load_newest(checkpoints)
     if held is not None:
         run.restore(held)
     else:  # what a rewind can always go back to
         run.guard.judge(run.losses(run.weights, probe)[:, 1])
+        _remember_best(run, run.losses(run.weights, held_out))
+        run.state.first_loss = run.state.best_loss
         run.save(checkpoints, good=True)
-    first, began, tokens = run.state.step, time.monotonic(), 0
-    stop = stop or Stop()
-    state = run.state
+    first, state, stop = run.state.step, run.state, stop or Stop()
+    clock = time.monotonic()
     while state.step < schedule.steps and not stop.asked and not _is_stale(state, schedule):
         episodes = sampler.batch(state.step + state.skipped)
-        tokens += sum(episode.tokens for episode in episodes)
         loss, norm, told, taken = run.take(episodes)
         state.step += 1
-        step = _told(run, loss, norm, told, taken, sum(e.tokens for e in episodes), tokens / (time.monotonic() - began))
+        state.tokens += sum(episode.tokens for episode in episodes)
+        clock = _count(state, clock)
+        step = _told(run, loss, norm, told, taken, sum(e.tokens for e in episodes))
         if run.guard.in_a_row >= _MOST_DISCARDED:
             state = _rewound(run, checkpoints)
         elif state.step % schedule.look_every == 0 or state.step == schedule.steps:
@@ -254,19 +277,20 @@ def meta_train(
                 state = _rewound(run, checkpoints)
             else:
                 losses_E2 = run.losses(run.weights, held_out)
-                _remember_best(run, float(losses_E2[:, 1].mean()))
+                _remember_best(run, losses_E2)
+                clock = _count(state, clock)
                 run.save(checkpoints, good=verdict is Verdict.GOOD)
                 step = replace(step, gain=mean_gain(losses_E2).mean, held_out=float(losses_E2[:, 1].mean()))
         watch(step)
     finished = state.step >= schedule.steps or _is_stale(state, schedule)
     if not finished and state.step % schedule.look_every:
         run.save(checkpoints, good=False)
-    seconds = time.monotonic() - began
-    gain = mean_gain(run.losses(run.best, held_out))
+    gain = mean_gain(torch.tensor(state.best_losses, dtype=torch.float64))
     return MetaTrained(
-        run.best, finished, state.step, state.best_step, gain, first, held.passed_over if held else [],
-        run.guard.best_loss, run.guard.rewinds, run.guard.discarded, state.token_budget, seconds,
-        tokens / max(seconds, 1e-9),
+        run.best, finished, state.step, state.best_step, state.first_loss, state.best_loss, gain, first,
+        held.passed_over if held else [],
+        run.guard.best_loss, run.guard.rewinds, run.guard.discarded, state.token_budget, state.seconds,
+        state.tokens / max(state.seconds, 1e-9),
     )  # fmt: skip
 
 
@@ -276,17 +300,18 @@ def _rewound(run: _Run, checkpoints: Path) -> _State:
     held = load_newest(checkpoints, lambda state: bool(state["good"]))
     if rewinds > _MOST_REWINDS or held is None:
         raise RunError("training-diverged", f"step {run.state.step}, {rewinds - 1} rewinds before")
-    discarded = run.guard.discarded
+    discarded, seconds, tokens = run.guard.discarded, run.state.seconds, run.state.tokens
     run.restore(held)
+    run.state.seconds, run.state.tokens = seconds, tokens
     run.guard.rewinds, run.guard.discarded, run.guard.in_a_row = rewinds, discarded, 0
     run.state.skipped = reached - run.state.step
     return run.state
 
 
-def _remember_best(run: _Run, loss: float) -> None:
+def _remember_best(run: _Run, losses_E2: Tensor) -> None:
     state = run.state
-    if state.best_loss is None or loss < state.best_loss:
-        state.best_loss, state.best_step, state.stale = loss, state.step, 0
+    if float(losses_E2[:, 1].mean()) < state.best_loss:
+        state.best_losses, state.best_step, state.stale = losses_E2.tolist(), state.step, 0
         run.best = _copied(run.weights)
     else:
         state.stale += 1
@@ -296,13 +321,22 @@ def _is_stale(state: _State, schedule: MetaSchedule) -> bool:
     return bool(schedule.patience) and state.stale >= schedule.patience
 
 
-def _told(run: _Run, loss: float, norm: float, told: list[TaskLoss], taken: bool, tokens: int, rate: float) -> MetaStep:
+def _count(state: _State, clock: float) -> float:
+    """Add the time since `clock` to the run's; returns the time now."""
+    now = time.monotonic()
+    state.seconds += now - clock
+    return now
+
+
+def _told(run: _Run, loss: float, norm: float, told: list[TaskLoss], taken: bool, tokens: int) -> MetaStep:
     support = torch.stack([torch.stack([one.support[0], one.support[-1]]) for one in told if one.support] or [
         torch.full((2,), float("nan"))])  # fmt: skip
     first, last = support.mean(0).tolist()
     used = run.optimizer.param_groups[0]["lr"]
     query = float(torch.stack([one.query for one in told]).mean())
-    return MetaStep(run.state.step, query, first, last, norm, used, tokens, rate, taken)
+    rate = run.state.tokens / max(run.state.seconds, 1e-9)
+    state = run.state
+    return MetaStep(state.step, run.schedule.steps, query, first, last, norm, used, tokens, rate, state.seconds, taken)
 
 
 def _parts(weights: MetaWeights) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
@@ -316,6 +350,11 @@ def _named(weights: MetaWeights) -> list[tuple[str, Tensor]]:
 
 def _copied(weights: MetaWeights) -> MetaWeights:
     return MetaWeights(*({n: w.detach().clone() for n, w in part.items()} for part in _parts(weights)))
+
+
+def _free() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _seed(seed: int, step: int) -> None:

@@ -6,6 +6,7 @@ repeats the steps since its checkpoint: of two lines of a step the later one cou
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -41,3 +42,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file by step, each step once; a torn last line is left out."""
     rows = [found[1] for found in read_foreign_jsonl(path) if isinstance(found, tuple)]
     return list({row["step"]: row for row in rows if "step" in row}.values())
+
+
+def loss_by_step(path: Path) -> list[tuple[int, float]]:
+    """The curve of a metrics file; steps whose loss was no number are left out. Empty where there is no file."""
+    if not path.is_file():
+        return []
+    rows = [(int(row["step"]), row["loss"]) for row in read_metrics(path)]
+    return [(step, float(loss)) for step, loss in rows if loss is not None and math.isfinite(loss)]

@@ -2,7 +2,8 @@
 
 It serves where no model is at hand: what comes after can be shown on one that has really learned. AdamW (Loshchilov
 and Hutter 2019) with linear warm-up and a cosine to a tenth, gradients clipped at norm 1, fp32 weights, bf16 arithmetic
-on a GPU. Bit-exact when resumed on the same machine: windows depend on seed and step alone, and there is no dropout.
+on a GPU. Bit-exact when resumed on the same machine: windows depend on seed and step alone, there is no dropout, and
+flash attention adds in a fixed order.
 
 Shape suffixes: B windows, T tokens of a window, V vocabulary.
 """
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 
 from cogumi.errors import RunError
+from cogumi.training.attention import for_windows, varlen
 from cogumi.training.checkpoint import load_newest, save_checkpoint
 from cogumi.training.corpus import Corpus, take_windows, window_starts
 from cogumi.training.schedule import warmup_cosine
@@ -30,6 +32,8 @@ from cogumi.training.stopping import Stop
 
 _CLIP = 1.0
 _MOST_VALIDATION = 64  # windows
+_FLASH = "cogumi_flash_windows"
+AttentionInterface.register(_FLASH, for_windows(varlen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +101,18 @@ def pretrain(
         _restore(model, optimizer, held.tensors)
     began = time.monotonic()
     stop = stop or Stop()
-    while step < schedule.steps and not stop.asked:
-        loss = _one_step(model, optimizer, corpus, schedule, step, device)
-        step += 1
-        if not math.isfinite(loss):
-            raise RunError("loss-not-finite", f"step {step}: {loss}")
-        rate = (step - first) * schedule.batch_windows * schedule.seq_length / (time.monotonic() - began)
-        watch(Step(step, loss, optimizer.param_groups[0]["lr"], rate))
-        if step % schedule.save_every == 0:
+    with _attention(model, device):
+        while step < schedule.steps and not stop.asked:
+            loss = _one_step(model, optimizer, corpus, schedule, step, device)
+            step += 1
+            if not math.isfinite(loss):
+                raise RunError("loss-not-finite", f"step {step}: {loss}")
+            rate = (step - first) * schedule.batch_windows * schedule.seq_length / (time.monotonic() - began)
+            watch(Step(step, loss, optimizer.param_groups[0]["lr"], rate))
+            if step % schedule.save_every == 0:
+                save_checkpoint(checkpoints, step, _tensors(model, optimizer))
+        if stop.asked and step % schedule.save_every:
             save_checkpoint(checkpoints, step, _tensors(model, optimizer))
-    if stop.asked and step % schedule.save_every:
-        save_checkpoint(checkpoints, step, _tensors(model, optimizer))
     seconds = time.monotonic() - began
     done = (step - first) * schedule.batch_windows * schedule.seq_length
     passed_over = held.passed_over if held else []
@@ -151,6 +156,18 @@ def _loss(model: LlamaForCausalLM, tokens_BT: Tensor, device: str) -> Tensor:
     with _arithmetic(device):
         logits_BTV = model(input_ids=tokens_BT[:, :-1], use_cache=False).logits
     return functional.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten())
+
+
+@contextmanager
+def _attention(model: LlamaForCausalLM, device: str) -> Iterator[None]:
+    """On a GPU, attention whose gradient has the same bits each time, for as long as the block lasts."""
+    before = model.config._attn_implementation
+    if device.startswith("cuda"):
+        model.set_attn_implementation(_FLASH)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 def _arithmetic(device: str) -> AbstractContextManager[Any]:

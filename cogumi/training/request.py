@@ -1,9 +1,9 @@
-"""BaseRequest: what a run of the base stage is started with. It needs no torch, so that any machine can ask."""
+"""What runs of the training stages are started with. It needs no torch, so that any machine can ask."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -15,10 +15,13 @@ from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 
 
-class BaseRequest(RecipeRequest):
-    """Which dataset to train a base model on. Data and model travel by their ids: NAME@vNNNN in a store."""
+class ModelRequest(RecipeRequest):
+    """Which dataset to train on. Data and models travel by their ids: NAME@vNNNN in a store."""
 
-    file: ClassVar[str] = "base-request.json"
+    stage: ClassVar[str]
+    """As `cogumi run` calls it."""
+    made: ClassVar[str]
+    """What it makes: part of the name that it is published under."""
 
     dataset: str = Field(
         "",
@@ -40,8 +43,8 @@ class BaseRequest(RecipeRequest):
 
     @property
     def models(self) -> str:
-        """The name that the base models made from this dataset are published under."""
-        return f"{self.name}-base"
+        """The name that what is made from this dataset is published under."""
+        return f"{self.name}-{self.made}"
 
     @property
     def version(self) -> str:
@@ -50,7 +53,7 @@ class BaseRequest(RecipeRequest):
     def load(self) -> Recipe:
         return as_of_period(load_recipe(self.recipe, self.overrides), self.period)
 
-    def named(self) -> BaseRequest:
+    def named(self) -> Self:
         """With its run filled in."""
         run = self.run or (f"{self.name}-{self.version}" if self.dataset else self.load().name)
         return self.model_copy(update={"run": run})
@@ -58,14 +61,66 @@ class BaseRequest(RecipeRequest):
     @property
     def command(self) -> str:
         """The command that does this again."""
-        parts = ["cogumi run base", f"--recipe {self.recipe}", f"--run {self.run}"]
+        parts = [f"cogumi run {self.stage}", f"--recipe {self.recipe}", f"--run {self.run}"]
         parts += [f"--set {override}" for override in self.overrides]
         parts += [f"--period {self.period}"] if self.period else []
-        parts += [f"--dataset {self.dataset} --versions {self.store}"] if self.dataset else []
+        parts += self._published()
         return " ".join(parts)
 
+    def _published(self) -> list[str]:
+        """What comes from the store, as options."""
+        return [f"--dataset {self.dataset} --versions {self.store}"] if self.dataset else []
 
-def fetch_dataset(request: BaseRequest, folder: RunFolder, datasets: Versions | None) -> tuple[Path, str]:
+
+class BaseRequest(ModelRequest):
+    """A base model, trained from nothing."""
+
+    file: ClassVar[str] = "base-request.json"
+    stage: ClassVar[str] = "base"
+    made: ClassVar[str] = "base"
+
+
+class TrainRequest(ModelRequest):
+    """Adapters on a base model."""
+
+    file: ClassVar[str] = "train-request.json"
+    stage: ClassVar[str] = "train"
+    made: ClassVar[str] = "adapter"
+
+    base: str = Field(
+        "",
+        pattern=r"^([a-z0-9][a-z0-9._-]{0,62}(@(latest|v?[0-9]+))?)?$",
+        description="NAME or NAME@VERSION of a published base model; empty: the recipe's train.base, or the run's own",
+    )
+
+    @property
+    def base_name(self) -> str:
+        return self.base.partition("@")[0]
+
+    def _published(self) -> list[str]:
+        named = [f"--{what} {name}" for what, name in (("dataset", self.dataset), ("base", self.base)) if name]
+        return [*named, f"--versions {self.store}"] if named else []
+
+
+def fetch_base(request: TrainRequest, folder: RunFolder, models: Versions | None) -> tuple[str, str]:
+    """The base model (a folder on this machine, or a hub id) and its id, fetched and checked where it lies in a store.
+
+    Raises RunError version-not-found, run-without-base; StorageError artifact-damaged.
+    """
+    if models is not None:
+        version = models.get(request.base.partition("@")[2] or "latest")
+        into = folder.path / "inputs" / f"{models.name}-{version.data}"
+        return str(models.fetch(version.label, into)), f"{models.name}@{version.label}"
+    train = request.load().train
+    if train is not None and train.base:
+        return train.base, train.base
+    own = folder.path / "base"
+    if not (own / "receipt.json").is_file():
+        raise RunError("run-without-base", str(folder.path))
+    return str(own), f"{folder.name}/base"
+
+
+def fetch_dataset(request: ModelRequest, folder: RunFolder, datasets: Versions | None) -> tuple[Path, str]:
     """The dataset's folder on this machine and its id, fetched and checked where it lies in a store.
 
     Raises RunError version-not-found, run-without-dataset; StorageError artifact-damaged.

@@ -55,10 +55,19 @@ class Person:
         return self.reads()
 
     def types(self, label: str, text: str) -> None:
-        """Fill the text field under a label of a parameter form."""
-        field = self.driver.find_element(By.XPATH, f"({_labelled(label)}//textarea)[1]")
-        field.clear()
-        field.send_keys(text)
+        """Fill the text field under a label of a parameter form, and look that it holds what was typed: while the form
+        is drawn anew, keys get lost.
+        """
+
+        def typed() -> bool:
+            field = self.driver.find_element(By.XPATH, f"({_labelled(label)}//textarea)[1]")
+            if field.get_attribute("value") != text:
+                field.clear()
+                field.send_keys(text)
+                return False
+            return True
+
+        self.waits_for(typed, f"{label!r} does not take {text!r}")
 
     def choices(self, label: str) -> list[str]:
         """What a dropdown under a label offers."""
@@ -74,13 +83,17 @@ class Person:
     def waits_for(self, what: Callable[[], bool], otherwise: str, within_s: float = 20) -> None:
         self._until(what, within_s, otherwise)
 
+    def leaves(self, ending: str) -> None:
+        """Wait until the page's address no longer ends so."""
+        self.waits_for(lambda: not self.driver.current_url.endswith(ending), f"still at {ending}")
+
     def photographs(self, path: Path) -> bytes:
         self.driver.save_screenshot(str(path))
         return path.read_bytes()
 
     def _click(self, words: str, where: str = "//button") -> bool:
         for button in self.driver.find_elements(By.XPATH, where):
-            if button.text.strip() == words and button.is_displayed():
+            if button.text.strip() == words and button.is_displayed() and button.is_enabled():
                 self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
                 button.click()
                 return True

@@ -45,9 +45,10 @@ def test_a_pipeline_shows_its_phases(site: tuple[str, str], user: Person) -> Non
     user.opens(f"{root}/runs/flow-run/{run}")
     user.sees(f"pipeline-{RUN}", "Completed", "Subflow Runs", "Task Runs")
     user.clicks_tab("Subflow Runs")
-    user.sees(f"dataset-{RUN}", f"base-{RUN}")
+    user.sees(f"dataset-{RUN}", f"base-{RUN}", f"train-{RUN}")
     user.opens(artifact(root, f"{RUN}-phases"))
     user.sees("generate-dataset", "pictured@v0001", "pretrain-base", "pictured-base@v0001", "CPU (simulated)")
+    user.sees("train-models", "pictured-adapter@v0001")
 
 
 def test_a_shard_that_failed_once_is_a_task_with_two_runs(site: tuple[str, str], user: Person) -> None:
@@ -67,6 +68,8 @@ def test_tables_tell_what_was_lost_and_asked_again_and_what_it_cost(site: tuple[
         ("retries", "provider"),
         ("cost", "cost_usd"),
         ("base", "nll_unigram"),
+        ("adapter", "resumed_bit_exact"),
+        ("adapter-comparison", "in context"),
     ):
         user.opens(artifact(root, f"{RUN}-{key}"))
         user.sees(words, "Flow Run")
@@ -76,7 +79,7 @@ def test_tables_tell_what_was_lost_and_asked_again_and_what_it_cost(site: tuple[
     user.sees("report.html")
 
 
-@pytest.mark.parametrize("plot", ["base-loss", "domains"])
+@pytest.mark.parametrize("plot", ["base-loss", "adapter-loss", "domains"])
 def test_plots_are_drawn(site: tuple[str, str], user: Person, plot: str) -> None:
     root, _ = site
     user.opens(artifact(root, f"{RUN}-{plot}"))
@@ -90,6 +93,7 @@ def test_the_forms_of_all_phases_ask_what_they_need(site: tuple[str, str], user:
     words = {
         "pipeline/on-demand": ("Dispatch", "GPU phases on their work pools", "Rate Share"),
         "pretrain-base/h100": ("NAME or NAME@VERSION", "Store"),
+        "train-models/h100": ("of a published base model", "Store"),
         "generate-dataset/weekly": ("publish the result as the next version", "weekly"),
     }
     for name, asked in words.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,11 @@ from cogumi.store.artifacts import read_receipt
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 from cogumi.system.request import PipelineRequest
-from cogumi.training.request import BaseRequest
+from cogumi.training.request import BaseRequest, TrainRequest
+from cogumi.training.watching import WATCHER
 from flows.pipeline import pipeline
 from flows.pretrain_base import pretrain_base
+from flows.train_models import train_models
 from tasks.dispatch import raise_unless_completed
 from tests.torture.oracle import check_money
 
@@ -39,8 +42,15 @@ async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, t
     store = str(tmp_path / "store")
     data = DatasetRequest(dataset="road", period="p1", root=str(root), versions=store)
     request = PipelineRequest(dataset=data, dispatch="local")
+    watched: set[str] = set()
+    WATCHER.set(lambda what, step: watched.add(what))
     made = await pipeline(request)
-    assert made == {"generate-dataset": "road@v0001", "pretrain-base": "road-base@v0001"}
+    assert watched == {"base", "meta", "sft"}, "whoever watches in a terminal sees training through Prefect too"
+    assert made == {
+        "generate-dataset": "road@v0001",
+        "pretrain-base": "road-base@v0001",
+        "train-models": "road-adapter@v0001",
+    }
     folder = root / "road-p1"
     paid = check_money(folder)
     receipt = read_receipt(folder / "base")
@@ -49,11 +59,19 @@ async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, t
     model = Versions(store, "road-base").get()
     assert model.run == "road-p1" and "model.safetensors" in model.files
     phases = await artifact("road-p1-phases")
-    assert "road-base@v0001" in phases and "road@v0001" in phases
+    assert "road-base@v0001" in phases and "road@v0001" in phases and "road-adapter@v0001" in phases
     assert "data:image/svg+xml" in await artifact("road-p1-base-loss")
+    assert (await artifact("road-p1-adapter-loss")).count("data:image/svg+xml") == 2, "both arms"
+    adapter = read_receipt(folder / "adapter")
+    assert adapter is not None and adapter["metrics"]["base"] == "road-base@v0001"
+    assert adapter["metrics"]["verdict"] in await artifact("road-p1-adapter-comparison")
+    assert "gain_ci95" in await artifact("road-p1-adapter")
     report = json.loads((folder / "report.json").read_text())["stages"]
     assert report["generate_dataset"]["rows"] == 80 and report["pretrain_base"]["learned"]
-    page = (folder / "report.html").read_text()
+    assert report["train_models"]["resumed_bit_exact"] and report["train_models"]["gain_mean"] is not None
+    page = unescape((folder / "report.html").read_text())
+    assert "<h2>Adapter</h2>" in page and adapter["metrics"]["verdict"].lower() in page.lower()
+    assert "Held-out loss by learning rate: meta" in page
     assert "Base model" in page and "it has learned from context" in page and "Training loss by step" in page
     assert PipelineRequest.kept(folder).dataset.period == "p1"
 
@@ -61,18 +79,20 @@ async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, t
     assert check_money(folder).received == paid.received, "and nothing bought"
     again = read_receipt(folder / "base")
     assert again is not None and again["created"] == receipt["created"], "and nothing trained"
+    again = read_receipt(folder / "adapter")
+    assert again is not None and again["created"] == adapter["created"]
 
 
 async def test_a_recipe_without_a_base_ends_after_the_dataset(root: Path, tmp_path: Path) -> None:
     data = DatasetRequest(
         dataset="short", period="p1", root=str(root), versions=str(tmp_path / "store"),
-        overrides=["base=null", "dataset.cells={math: {easy: 4}}"],
+        overrides=["base=null", "train=null", "dataset.cells={math: {easy: 4}}"],
     )  # fmt: skip
     assert await pipeline(PipelineRequest(dataset=data, dispatch="local")) == {"generate-dataset": "short@v0001"}
 
 
 async def test_a_recipe_block_serves_all_phases(root: Path, tmp_path: Path) -> None:
-    steps = ["base.steps=7", "base.warmup_steps=2", "dataset.split.validation=0.2"]
+    steps = ["base.steps=7", "base.warmup_steps=2", "dataset.split.validation=0.2", "train=null"]
     await RecipeBlock(preset="tiny", overrides=steps).asave("seven-steps", overwrite=True)
     data = DatasetRequest(
         dataset="by-block", period="p1", root=str(root), versions=str(tmp_path / "store"), recipe_block="seven-steps"
@@ -84,9 +104,12 @@ async def test_a_recipe_block_serves_all_phases(root: Path, tmp_path: Path) -> N
 def test_a_run_is_resumed_as_what_it_was_started_as(tmp_path: Path) -> None:
     """The pipeline before its dataset; a model alone; a dataset alone."""
     data, base = DatasetRequest(run="r", root=str(tmp_path)), BaseRequest(run="r", root=str(tmp_path))
+    train = TrainRequest(run="r", root=str(tmp_path), base="some-base@v0002")
     with RunFolder.open(tmp_path, "r", data.load()) as folder:
         base.keep(folder.path)
         assert kept(folder.path) == ("pretrain-base/h100", base)
+        train.keep(folder.path)
+        assert kept(folder.path) == ("train-models/h100", train)
         data.keep(folder.path)
         assert kept(folder.path) == ("generate-dataset/on-demand", data)
         whole = PipelineRequest(dataset=data)
@@ -109,7 +132,10 @@ def test_a_gpu_pool_without_a_gpu_refuses_before_anything_is_loaded(
         pretrain_base(BaseRequest(dataset="never-looked-for", root=str(root)))
     assert not root.exists()
     with pytest.raises(InputError, match="stage-not-in-recipe"):
-        pretrain_base(BaseRequest(overrides=["base=null"], root=str(root)))
+        pretrain_base(BaseRequest(overrides=["base=null", "train=null"], root=str(root)))
+    with pytest.raises(RunError, match=r"no-gpu|gpu-of-another-kind"):
+        train_models(TrainRequest(root=str(root)))
+    assert not root.exists()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 
 from cogumi.store.artifacts import read_receipt
 from cogumi.store.versions import Versions
+from cogumi.training.metrics import METRICS, read_metrics
 from deployments.processes import family_of
 from tests.torture.conftest import Site, until
 from tests.torture.driving import LONG
@@ -24,8 +25,10 @@ SLOW = ["base.steps=4000", "base.warmup_steps=10", "base.save_every=20"]
 TRIGGER = "cogumi: train on every new dataset"
 
 
-def pipeline(site: Site, run: str, *overrides: str) -> str:
-    data = {"recipe": "tiny", "dataset": "gpu", "run": run, "period": run, "overrides": list(overrides)}
+def pipeline(site: Site, run: str, *overrides: str, train: bool = False) -> str:
+    """Dataset and base; `train`: adapters too."""
+    changes = [*overrides, *([] if train else ["train=null"])]
+    data = {"recipe": "tiny", "dataset": "gpu", "run": run, "period": run, "overrides": changes}
     return site.start("pipeline/on-demand", {"dataset": data, "dispatch": "pools"})
 
 
@@ -38,7 +41,7 @@ def in_training(site: Site, run: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def pair(site: Site) -> tuple[str, str]:
     """Two pipelines at once: one that completes, one whose phase fails."""
-    return pipeline(site, "plain"), pipeline(site, "failing", "base.texts=[/nowhere]")
+    return pipeline(site, "plain", train=True), pipeline(site, "failing", "base.texts=[/nowhere]")
 
 
 def test_a_phase_runs_on_its_pool_and_its_receipt_says_that_it_was_simulated(site: Site, pair: tuple[str, str]) -> None:
@@ -48,12 +51,17 @@ def test_a_phase_runs_on_its_pool_and_its_receipt_says_that_it_was_simulated(sit
     assert child["work_pool_name"] == "gpu-h100" and {"gpu", "training", "run:plain"} <= set(child["tags"])
     (data,) = site.runs("dataset-plain")
     assert {"cogumi", "dataset", "run:plain", "provider:loopback"} <= set(data["tags"])
-    receipt = read_receipt(site.folder / "runs" / "plain" / "base")
-    assert receipt is not None and receipt["metrics"]["device"]["simulated"]
+    (trained,) = site.runs("train-plain")
+    assert trained["work_pool_name"] == "gpu-h100" and trained["state_type"] == "COMPLETED"
+    receipt, adapters = (read_receipt(site.folder / "runs" / "plain" / name) for name in ("base", "adapter"))
+    assert receipt is not None and receipt["metrics"]["device"]["simulated"] and adapters is not None
     assert receipt["metrics"]["device"]["pool"] == "gpu-h100"
     again = json.loads(site.cogumi("resume", "plain", "--json"))
     assert site.ended(again["flow_run"])["state_type"] == "COMPLETED"
-    assert read_receipt(site.folder / "runs" / "plain" / "base") == receipt, "resumed, it trains nothing again"
+    kept = [read_receipt(site.folder / "runs" / "plain" / name) for name in ("base", "adapter")]
+    assert kept == [receipt, adapters], "resumed, it trains nothing again"
+    adapter = Versions(str(site.folder / "datasets"), "gpu-adapter").of_run("plain")
+    assert adapter.metrics["device"]["simulated"] and adapter.metrics["base"].startswith("gpu-base@v")
     made = Versions(str(site.folder / "datasets"), "gpu-base").of_run("plain")
     assert made.metrics["device"]["simulated"] and made.metrics["dataset"].startswith("gpu@v")
 
@@ -87,9 +95,9 @@ def test_a_cancelled_pipeline_cancels_its_phase_which_saves_where_it_is(site: Si
     site.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     assert site.ended(run)["state_type"] == "CANCELLED"
     assert site.ended(child["id"])["state_type"] == "CANCELLED"
-    kept = site.folder / "runs" / "cancelled" / "checkpoints"
-    steps = [int(folder.name.removeprefix("step-")) for folder in kept.glob("base-*/step-*")]
-    assert max(steps) % 20, "it saved the step that it was at, not only every 20th"
+    (kept,) = (site.folder / "runs" / "cancelled" / "checkpoints").glob("base-*")
+    saved = [int(folder.name.removeprefix("step-")) for folder in kept.glob("step-*")]
+    assert max(saved) == read_metrics(kept / METRICS)[-1]["step"], "the step that it was at, not the last 20th"
 
 
 @pytest.mark.skipif(not LONG, reason="a minute more; make torture runs it")
@@ -112,7 +120,13 @@ def test_a_new_dataset_is_trained_on_where_the_trigger_is_on_and_once(site: Site
     switched(True)
     try:
         time.sleep(5)  # the server reads its automations anew every few seconds
-        request = {"recipe": "tiny", "dataset": "watched", "run": "watched-1", "period": "1"}
+        request = {
+            "recipe": "tiny",
+            "dataset": "watched",
+            "run": "watched-1",
+            "period": "1",
+            "overrides": ["train=null"],
+        }
         assert site.ended(site.start("generate-dataset/on-demand", request))["state_type"] == "COMPLETED"
         until(lambda: site.runs("base-watched-v1"), 60)
         (child,) = site.runs("base-watched-v1")

@@ -9,13 +9,53 @@ import yaml
 
 from cogumi.dataset.shards import plan_shards
 from cogumi.errors import InputError
-from cogumi.recipe import load_recipe, preset_folder, preset_names
+from cogumi.recipe import check_recipe, load_recipe, preset_folder, preset_names, train_preset_names
 
 
 def test_every_preset_loads_and_holds_the_rows_its_name_says() -> None:
     assert preset_names() == ["demo", "small", "spec-54k", "spec-60k", "tiny"]
     rows = {name: load_recipe(name).dataset.rows for name in preset_names()}
     assert rows == {"tiny": 80, "demo": 800, "small": 800, "spec-54k": 53_997, "spec-60k": 60_000}
+
+
+def test_training_presets_lie_below_what_a_recipe_says_itself() -> None:
+    """The values of the specification's sections 1.6, 1.7, 1.11, 1.16 and 1.18, and ours."""
+    assert train_preset_names() == ["anil", "anil-v1", "anil-v2", "base-v0", "draft", "maml-v1"]
+    told = {}
+    for name in train_preset_names():
+        train = load_recipe("spec-60k", [f"train.preset={name}", "train.lora.dropout=0.25"]).train
+        assert train is not None and train.preset == name and train.lora.dropout == 0.25
+        told[name] = (train.algorithm, train.inner.rate, train.inner.steps, train.learning_rate, train.tasks_per_step,
+                      train.support, train.query, train.lora.rank, train.clip, train.patience)  # fmt: skip
+    assert told["anil-v1"] == ("anil1", 5e-3, 2, 2e-4, 2, 8, 8, 64, 1.0, 2)
+    assert told["anil-v2"] == ("anil1", 3e-5, 3, 5e-6, 4, 6, 6, 16, 0.5, 2)
+    assert told["maml-v1"][:8] == ("fomaml", 1e-4, 5, 5e-5, 8, 32, 32, 64)
+    assert told["base-v0"][3:8] == (1e-5, 2, 5, 15, 64) and told["draft"][0] == "sft" and told["draft"][3] == 3e-4
+    assert told["anil"] == ("anil", 0.1, 3, 2e-4, 4, 6, 6, 16, 1.0, 3)
+
+
+def test_a_recipe_that_was_loaded_loads_again_as_it_is() -> None:
+    for name in preset_names():
+        recipe = load_recipe(name)
+        assert check_recipe(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ("train.preset=anil-v3", "recipe-not-found", "anil-v1"),
+        ("train.preset=../tiny", "recipe-not-found", "anil-v1"),
+        ("train.inner.rat=1", "recipe-unknown-key", "'rate'"),
+        ("train.look_every=51", "recipe-bad-value", "look_every"),
+        ("base=null", "recipe-bad-value", "train.base names no model"),
+        ("train.domains=[poetry]", "recipe-bad-value", "poetry"),
+        ("train.held_out_domains=[poetry]", "recipe-bad-value", "poetry"),
+    ],
+)
+def test_what_is_wrong_with_a_training_section_is_said(change: str, code: str, words: str) -> None:
+    with pytest.raises(InputError, match=code) as caught:
+        load_recipe("tiny", [change])
+    assert words in str(caught.value)
 
 
 def test_no_preset_makes_more_tasks_than_a_dashboard_shows_well() -> None:

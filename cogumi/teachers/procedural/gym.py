@@ -30,7 +30,7 @@ GYM_FAMILIES: dict[str, tuple[str, ...]] = {
         "isomorphic_strings", "kakurasu", "knights_knaves", "letter_counting", "letter_jumble", "manipulate_matrix",
         "maze", "mini_sudoku", "modulo_grid", "number_filtering", "number_sorting", "palindrome_generation",
         "palindrome_partitioning", "path_star", "pool_matrix", "ransom_note", "rotate_matrix", "shortest_path",
-        "spiral_matrix", "string_insertion", "string_manipulation", "survo", "syllogism", "tsumego", "word_ladder",
+        "spiral_matrix", "string_insertion", "string_manipulation", "survo", "syllogism", "tsumego",
         "word_sequence_reversal", "word_sorting",
     ),
 }  # fmt: skip

@@ -75,6 +75,13 @@ def test_a_dry_run_of_the_base_model_trains_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_of_adapters_needs_no_torch_where_nothing_is_at_hand(tmp_path: Path) -> None:
+    done = cogumi("run", "train", "--recipe", "spec-60k", "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["algorithm"] == "anil" and 24 < told["memory_gib"] < 46 and "steps" not in told
+
+
 def test_a_damaged_artifact_is_found_by_show(tmp_path: Path) -> None:
     assert cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path).returncode == 0
     file = tmp_path / "runs" / "tiny" / "dataset" / "answers_easy_32.jsonl"
@@ -115,6 +122,7 @@ def test_it_starts_fast_and_tells_its_version(tmp_path: Path) -> None:
     [
         (["run", "datset"], "stage-unknown", 2),
         (["demo", "--only", "training"], "stage-unknown", 2),
+        (["run", "train", "--base", "No Such"], "request-bad-value", 2),
         (["run", "dataset", "--recipe", "dmeo"], "recipe-not-found", 2),
         (["run", "dataset", "--set", "dataset.judge.pass_maen=3"], "recipe-unknown-key", 2),
         (["run", "dataset", "--set", "teachers.judge.api_key_env=sk-ant-0123456789abcdefghij"], "secret-in-recipe", 2),
@@ -281,30 +289,6 @@ def test_an_interrupt_takes_the_replies_that_are_paid_for_and_the_run_resumes(
     assert set(states) <= {"received", "failed"}, "nothing that was sent is left without its reply"
     assert check_money(tmp_path / "runs" / "tiny").received == states["received"] > 0
     assert cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path).returncode == 0
-
-
-def test_a_flow_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
-    """The signal hits while the flow's own code runs: Prefect then gives it to the handler that was there before."""
-    code = """if True:
-        import os, signal, sys, types
-        from prefect import flow
-        from cogumi.cli.with_prefect import run_flow
-
-        @flow
-        def struck(request):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        sys.modules["flows.struck"] = types.SimpleNamespace(struck=struck)
-        try:
-            run_flow("struck", {})
-        except KeyboardInterrupt:
-            print("interrupted")
-        """
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
-    done = subprocess.run(  # returns when all who hold its output are gone, the server too
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90
-    )
-    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done
 
 
 def test_twelve_planted_keys_reach_no_output(tmp_path: Path) -> None:

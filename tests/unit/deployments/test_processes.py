@@ -67,6 +67,7 @@ def test_a_pid_that_belongs_to_somebody_else_now_is_left_alone(processes: Proces
     write_json(tmp_path / "processes.json", [asdict(mine)])
 
 
+@pytest.mark.alone
 def test_what_does_not_end_within_its_grace_is_killed_with_its_children(processes: Processes, tmp_path: Path) -> None:
     deaf = processes.start("deaf", STUBBORN, {}, tmp_path)
     polite = processes.start("polite", SLEEP, {}, tmp_path)

@@ -68,6 +68,7 @@ ESCAPES = {
 
 
 @pytest.mark.parametrize("attempt", ESCAPES)
+@pytest.mark.alone
 async def test_an_escape_is_contained(attempt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COGUMI_CANARY", CANARY)
     began = time.monotonic()

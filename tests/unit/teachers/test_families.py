@@ -92,6 +92,7 @@ def test_the_mind_answers_the_same_prompt_alike_and_another_sample_may_differ() 
     assert Mind().reply("", task.question) == task.solution.answer
 
 
+@pytest.mark.alone
 def test_generation_is_fast_enough_for_60k_rows() -> None:
     import time
 

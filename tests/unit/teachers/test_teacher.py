@@ -171,6 +171,7 @@ async def test_attempts_end_with_the_policy(loopback: Start, hire: Hire, ledger:
     assert ledger.totals().failed == 3
 
 
+@pytest.mark.alone
 async def test_retry_after_is_obeyed_within_a_tenth(loopback: Start, hire: Hire) -> None:
     teacher = hire(loopback(script=["429-wait"]).url)
     began = time.monotonic()

@@ -131,6 +131,7 @@ async def test_a_server_without_tls_behind_https(hire: Hire, loopback: Start) ->
     assert caught.value.code == "tls-failed"
 
 
+@pytest.mark.alone
 async def test_a_connection_that_is_never_accepted_ends_at_the_deadline(hire: Hire) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
@@ -145,6 +146,7 @@ async def test_a_connection_that_is_never_accepted_ends_at_the_deadline(hire: Hi
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.alone
 async def test_one_byte_a_second_does_not_beat_the_deadline(hire: Hire, loopback: Start) -> None:
     teacher = hire(loopback(script=["slow-body"]).url, timeout_s=1.0)
     began = time.monotonic()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from cogumi.lm.chat import Encoded
-from cogumi.training.algorithms import Episode
-from cogumi.training.lora import Weights
+from cogumi.lm.model import load_llama
+from cogumi.training.algorithms import Episode, MetaWeights
+from cogumi.training.body import LlamaBody
+from cogumi.training.head import Head, LastLayers, OutputHead
+from cogumi.training.inner import new_rates
+from cogumi.training.lora import MODULES, LoraShape, Weights, layer_of, new_lora
 from cogumi.training.pretrain import new_llama
 
 VOCABULARY = 97
@@ -53,3 +59,20 @@ def stirred(weights: Weights, seed: int, size: float = 0.1) -> Weights:
         return (weight.double() + size * noise).requires_grad_()
 
     return {name: noisy(weight) for name, weight in weights.items()}
+
+
+def adapter(base: Path, kind: str, modules: tuple[str, ...] = MODULES) -> tuple[LlamaBody, Head, MetaWeights]:
+    """A body on the model of a folder, one of four heads, and weights as after some training."""
+    body = LlamaBody(load_llama(str(base), torch.float32, "cpu"), LoraShape(4, 8, modules=modules))
+    heads: dict[str, Head] = {
+        "lm_head_lora": OutputHead(body, 3, 9), "final_hidden": OutputHead(body, 3, 9, on_hidden=True),
+        "last_layers": LastLayers(body, 1), "all": LastLayers(body, 0),
+    }  # fmt: skip
+    head = heads[kind]
+
+    def noisy(weights: Weights, seed: int) -> Weights:
+        return {name: w.float().detach() for name, w in stirred(weights, seed).items()}
+
+    slow = {n: w for n, w in noisy(new_lora(body.config, body.shape, 0), 5).items() if layer_of(n) < head.cut}
+    fast = noisy(head.new(1), 6)
+    return body, head, MetaWeights(slow, fast, new_rates(fast, 3, 0.1))

@@ -18,10 +18,9 @@ from cogumi.training.adapter import load_adapter, save_adapter
 from cogumi.training.algorithms import Algorithm, Inner, MetaWeights
 from cogumi.training.body import LlamaBody
 from cogumi.training.head import Head, LastLayers, OutputHead
-from cogumi.training.inner import new_rates
-from cogumi.training.lora import ATTENTION, MODULES, LoraShape, Weights, layer_of, new_lora
+from cogumi.training.lora import ATTENTION, MODULES
 from cogumi.training.packing import pack
-from tests.unit.training.models import example, llama, stirred
+from tests.unit.training.models import adapter, example, llama
 
 INNER = Inner(Algorithm.ANIL, 3, 1.0)
 
@@ -31,22 +30,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     llama(torch.float32, layers=2).save_pretrained(folder)
     return folder
-
-
-def made(base: Path, kind: str, modules: tuple[str, ...] = MODULES) -> tuple[LlamaBody, Head, MetaWeights]:
-    body = LlamaBody(load_llama(str(base), torch.float32, "cpu"), LoraShape(4, 8, modules=modules))
-    heads: dict[str, Head] = {
-        "lm_head_lora": OutputHead(body, 3, 9), "final_hidden": OutputHead(body, 3, 9, on_hidden=True),
-        "last_layers": LastLayers(body, 1), "all": LastLayers(body, 0),
-    }  # fmt: skip
-    head = heads[kind]
-
-    def noisy(weights: Weights, seed: int) -> Weights:
-        return {name: w.float().detach() for name, w in stirred(weights, seed).items()}
-
-    slow = {n: w for n, w in noisy(new_lora(body.config, body.shape, 0), 5).items() if layer_of(n) < head.cut}
-    fast = noisy(head.new(1), 6)
-    return body, head, MetaWeights(slow, fast, new_rates(fast, 3, 0.1))
 
 
 def logits(body: LlamaBody, head: Head, weights: MetaWeights, ids: list[int]) -> Tensor:
@@ -64,7 +47,7 @@ def logits(body: LlamaBody, head: Head, weights: MetaWeights, ids: list[int]) ->
 @pytest.mark.parametrize("modules", [MODULES, ATTENTION])
 @pytest.mark.parametrize("kind", ["lm_head_lora", "final_hidden", "last_layers", "all"])
 def test_peft_reads_it_and_gives_our_logits(base: Path, tmp_path: Path, kind: str, modules: tuple[str, ...]) -> None:
-    body, head, weights = made(base, kind, modules)
+    body, head, weights = adapter(base, kind, modules)
     save_adapter(tmp_path, body, head, weights, INNER, str(base))
     ids = example(1).ids
     ours = logits(body, head, weights, ids)
@@ -78,7 +61,7 @@ def test_peft_reads_it_and_gives_our_logits(base: Path, tmp_path: Path, kind: st
 
 @pytest.mark.parametrize("kind", ["lm_head_lora", "final_hidden", "last_layers"])
 def test_what_is_read_back_is_what_was_written(base: Path, tmp_path: Path, kind: str) -> None:
-    body, head, weights = made(base, kind)
+    body, head, weights = adapter(base, kind)
     save_adapter(tmp_path, body, head, weights, INNER, str(base))
     found = load_adapter(tmp_path, body, head)
     for one, other in ((weights.slow, found.slow), (weights.head, found.head), (weights.rates, found.rates)):

@@ -8,13 +8,14 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
+from transformers import AttentionInterface
 
 from cogumi.errors import InputError
-from cogumi.training.attention import by_example, plain
+from cogumi.training.attention import by_example, for_windows, plain
 from cogumi.training.body import Keep, LlamaBody
 from cogumi.training.lora import ATTENTION, MODULES, LoraShape, fused, new_lora, prepared, sizes
 from cogumi.training.packing import Pack, pack
-from tests.unit.training.models import example, llama, stirred
+from tests.unit.training.models import VOCABULARY, example, llama, stirred
 
 EXAMPLES = [example(n, prompt=2 + n, response=7 - n) for n in range(5)]
 
@@ -36,6 +37,23 @@ def test_packed_logits_are_those_of_transformers_on_a_padded_batch(attention, sc
     theirs = model(input_ids=ids, attention_mask=seen).logits
     for number, (start, end) in enumerate(pairwise(packed.starts[: len(EXAMPLES) + 1])):
         assert (ours[start:end] - theirs[number, : end - start]).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+@pytest.mark.parametrize("attention", [plain, by_example])
+def test_over_windows_it_is_transformers_own(attention) -> None:  # type: ignore[no-untyped-def]
+    """How a base is trained on a card: logits and gradients are those of the attention that transformers brings."""
+    AttentionInterface.register("tried", for_windows(attention))
+    model = llama(torch.float64)
+    windows = torch.randint(0, VOCABULARY, (3, 12), generator=torch.Generator().manual_seed(0))
+
+    def logits_and_gradients() -> list[Tensor]:
+        logits = model(input_ids=windows, use_cache=False).logits
+        return [logits, *torch.autograd.grad(logits.pow(2).mean(), list(model.parameters()))]
+
+    theirs = logits_and_gradients()
+    model.set_attn_implementation("tried")
+    for found, expected in zip(logits_and_gradients(), theirs, strict=True):
+        assert (found - expected).abs().max() <= 1e-10 * (1 + expected.abs().max())
 
 
 @pytest.mark.parametrize("modules", [MODULES, ATTENTION, ("k_proj", "down_proj")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -13,6 +14,7 @@ from cogumi.lm.chat import PLAIN
 from cogumi.lm.tokenizer import TrainingTokenizer, train_tokenizer
 from cogumi.training.clusters import Item, Tasks, hold_out, read_items, split_tasks
 from cogumi.training.episodes import EpisodeSampler, fixed_episodes
+from cogumi.training.task_split import split_rows
 from tests.unit.training.models import example
 
 TEMPLATES = {
@@ -102,6 +104,47 @@ def test_held_out_tasks_are_whole_and_named_domains_go_with_them() -> None:
         hold_out(tasks, 0.25, ["poetry"], 12, seed=0)
     with pytest.raises(InputError, match="tasks-too-few"):
         hold_out(tasks, 0.25, [], 21, seed=0)
+
+
+def test_a_split_has_three_parts_and_small_tasks_are_pooled_by_domain() -> None:
+    items = [item for members in tasks_of(
+        {f"math/t{n}/easy": 20 for n in range(12)} | {"coding/a/easy": 3, "coding/a/hard": 5, "coding/b/hard": 6}
+        | {"poetry/ode/easy": 2}
+    ).values() for item in members]  # fmt: skip
+    asked = {"held_out_domains": [], "held_out_share": 0.3, "most_rows": 50, "least_rows": 8, "seed": 0}
+    split = split_rows(items, domains=["math", "coding"], **asked)
+    parts = [set(part) for part in (split.training, split.validation, split.test)]
+    assert len(parts[1]) == len(parts[2]) == 2 and len(set.union(*parts)) == 13
+    pooled = {**split.training, **split.validation, **split.test}["coding/other"]
+    assert len(pooled) == 14 and split.rows_unused == 2, "poetry was not asked for"
+    with pytest.raises(InputError, match=r"domain-empty[\s\S]*poetry"):
+        split_rows(items, domains=["math", "poetry"], **asked)
+    with pytest.raises(InputError, match="tasks-too-few"):
+        split_rows(items, domains=["coding"], **asked)
+
+
+def test_a_near_duplicate_of_a_held_out_row_is_not_trained_on() -> None:
+    items = [item for members in tasks_of({f"math/t{n}/easy": 20 for n in range(10)}).values() for item in members]
+    asked = {
+        "domains": ["math"],
+        "held_out_domains": [],
+        "held_out_share": 0.2,
+        "most_rows": 50,
+        "least_rows": 8,
+        "seed": 0,
+    }
+    split = split_rows(items, **asked)
+    (first, *_), (last, *_) = next(iter(split.training.values())), next(iter(split.test.values()))
+    twin = [replace(item, group=last.group) if item is first else item for item in items]
+    again = split_rows(twin, **asked)
+    assert len(again.training[first.task]) == len(split.training[first.task]) - 1 and first.question in again.apart
+
+
+def test_a_pooled_episode_is_judged_by_its_support_too() -> None:
+    tasks = tasks_of({"a": 30, "b": 30})
+    plain, pooled = (EpisodeSampler(tasks, 2, 3, 4, 0.5, 1, both).batch(3) for both in (False, True))
+    for one, other in zip(plain, pooled, strict=True):
+        assert other.support == one.support and other.query == [*one.support, *one.query]
 
 
 def test_a_step_draws_the_same_however_the_run_came_to_it() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from cogumi.training.guard import Guard, Verdict
 from cogumi.training.head import LastLayers, OutputHead
 from cogumi.training.lora import LoraShape
 from cogumi.training.meta_train import MetaSchedule, MetaStep, MetaTrained, meta_train
+from cogumi.training.replay import resumes_exactly
 from cogumi.training.stopping import Stop
 from tests.unit.training.models import VOCABULARY, llama
 
@@ -191,6 +193,26 @@ def test_out_of_memory_the_groups_shrink_and_the_batch_stays(tmp_path: Path) -> 
         train(tmp_path / "tiny", body=LlamaBody(llama(torch.float32, layers=2), LoraShape(4, 8), small))
 
 
+def test_a_replay_finds_a_step_that_depends_on_more_than_its_number(tmp_path: Path) -> None:
+    """Known bad: a sampler whose batches depend on how often it was asked, as one with a state that is not saved."""
+
+    class Forgetful(EpisodeSampler):
+        asked = 0
+
+        def batch(self, step: int) -> list[Episode]:
+            self.asked += 1
+            return super().batch(self.asked)
+
+    body = model(dropout=0.1)
+    head = OutputHead(body, 4, 8, on_hidden=True)
+    for sampler, exact in ((EpisodeSampler, True), (Forgetful, False)):
+        drawn = sampler(TASKS, 3, 4, 4, 0.5, seed=0)
+        two_steps = replace(SCHEDULE, steps=2, look_every=2, warmup_steps=0, probe=2)
+        again = partial(meta_train, body, head, fresh(body, head), drawn, HELD_OUT[:2], INNER, two_steps)
+        assert resumes_exactly(again, 2, tmp_path) is exact
+        assert not tmp_path.exists()
+
+
 class Planted(EpisodeSampler):
     """A sampler that damages the batches of some steps."""
 
@@ -313,7 +335,7 @@ def test_healthy_runs_are_left_alone(tmp_path: Path, seed: int) -> None:
 
 
 def test_it_stops_early_where_the_held_out_loss_does_not_fall_and_keeps_the_best(tmp_path: Path) -> None:
-    schedule = replace(SCHEDULE, steps=400, look_every=5, patience=2, learning_rate=0.1)
+    schedule = replace(SCHEDULE, steps=400, look_every=5, patience=2, learning_rate=0.02)
     steps: list[MetaStep] = []
     trained = train(tmp_path, schedule, tasks=wordy_tasks(3, rows=8), steps=steps)
     assert trained.finished and trained.step < 400 and trained.best_step == trained.step - 10
@@ -347,6 +369,19 @@ def test_means_and_their_intervals() -> None:
     assert found.mean == 3.0 and found.n == 4
     assert found.high - found.mean == pytest.approx(1.959964 * torch.tensor([1.0, 2, 3, 6]).std() / 2)
     assert mean_of(torch.tensor([1.0])).high == math.inf
+
+
+def test_an_interval_by_task_is_as_wide_as_one_of_the_tasks_means() -> None:
+    """Four tasks of five equal episodes each: twenty episodes, four values, Student's t of three."""
+    means = torch.tensor([1.0, 2.0, 4.0, 5.0], dtype=torch.float64)
+    values, tasks = means.repeat_interleave(5), [name for name in "abcd" for _ in range(5)]
+    found, loose = mean_of(values, tasks), mean_of(values)
+    half = 3.1824 * float(means.std()) / 2
+    assert (found.n, found.groups) == (20, 4) and found.mean == pytest.approx(3.0)
+    assert found.high - found.mean == pytest.approx(half, rel=0.01) and loose.high < found.high
+    each = mean_of(values, [str(n) for n in range(20)])
+    assert each.high - each.mean == pytest.approx((loose.high - loose.mean) * 2.0930 / 1.96, rel=0.001)
+    assert mean_of(values, ["one"] * 20).high == math.inf
     episodes = HELD_OUT[:5]
     assert [len(group) for group in by_budget(episodes, 2 * episodes[0].tokens)] == [2, 2, 1]
     assert [len(group) for group in by_budget(episodes, 1)] == [1] * 5

@@ -1,30 +1,10 @@
-"""Every error a user can meet: a code, what happened, and what to do about it.
-
-    CogumiError
-    |-- InputError      exit 2   a recipe, argument, URL or file that cannot be used
-    |-- StorageError    exit 3   disk, database, run folder
-    |-- RunError        exit 4   a run that cannot go on as asked (Interrupted: exit 130)
-    |-- BudgetError     exit 5   the hard budget stopped the run
-    `-- TeacherError    exit 6   a provider or the wire to it; may be worth another attempt
-
-`docs/reference/errors.md` is generated from CATALOGUE. Wire errors add facts of their own in
-`cogumi.teachers.wire_errors`.
-"""
+"""The catalogue, first part: recipes, files, stores, runs and budgets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cogumi.errors.entry import ErrorEntry
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorEntry:
-    """What a code means, and the next step for the person who sees it."""
-
-    cause: str
-    remedy: str
-
-
-CATALOGUE: dict[str, ErrorEntry] = {
+DATA: dict[str, ErrorEntry] = {
     # -- input
     "recipe-not-found": ErrorEntry(
         "There is no preset or file of this name.",
@@ -115,6 +95,11 @@ CATALOGUE: dict[str, ErrorEntry] = {
     "from-wheel": ErrorEntry(
         "flows/ is not importable: this is the bare wheel, not a checkout.",
         "Add --no-prefect, or run from a checkout.",
+    ),
+    "prefect-no-server": ErrorEntry(
+        "Prefect's temporary server does not start.",
+        "Read temporary-server.log in PREFECT_HOME (~/.prefect); set PREFECT_API_URL to a running server, or add "
+        "--no-prefect.",
     ),
     # -- storage
     "disk-full": ErrorEntry(
@@ -208,91 +193,6 @@ CATALOGUE: dict[str, ErrorEntry] = {
     "run-interrupted": ErrorEntry(
         "The run was interrupted.", "Run the same command: it resumes, and says what it reuses."
     ),
-    "no-gpu": ErrorEntry(
-        "This phase needs a GPU, and torch sees none here.",
-        "Run it on a GPU worker; or try it out on a site brought up with --simulate.",
-    ),
-    "gpu-of-another-kind": ErrorEntry(
-        "The worker's card is not of its pool's kind.", "Start the worker for the pool that fits its card."
-    ),
-    "gpu-too-small": ErrorEntry(
-        "The card has not enough free memory for this phase.",
-        "End what else runs on it (one process a GPU), or use a larger card.",
-    ),
-    "model-unsupported": ErrorEntry(
-        "The model is not of Llama's architecture as this version trains it.",
-        "Use a Llama without biases (Llama 2 to 3.2, TinyLlama, or a base model of this program).",
-    ),
-    "model-not-allowed": ErrorEntry(
-        "The model is neither a folder nor one of the hub ids that may be asked for.",
-        "Download it and give its folder, once you have looked at what is in it.",
-    ),
-    "model-unreadable": ErrorEntry(
-        "The folder does not hold a model that can be read: config.json and weights as safetensors that fit it.",
-        "Download it again, or convert its weights to safetensors.",
-    ),
-    "model-not-finite": ErrorEntry(
-        "A weight of the model is not a number.", "Take the model from its source again; do not train on this copy."
-    ),
-    "chat-template-missing": ErrorEntry(
-        "The model's tokenizer has no chat template, so that turns of a conversation cannot be told apart.",
-        "Use the instruct version of the model, or add a chat template to its tokenizer_config.json.",
-    ),
-    "vocabulary-mismatch": ErrorEntry(
-        "The tokenizer has more tokens than the model's vocabulary.", "Use the tokenizer that belongs to the model."
-    ),
-    "adapter-unreadable": ErrorEntry(
-        "The folder does not hold an adapter for this model and head.",
-        "Check that base model, head and rank are those it was trained with.",
-    ),
-    "lora-bad-shape": ErrorEntry(
-        "The LoRA section names modules that a Llama layer does not have.",
-        "Choose among q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.",
-    ),
-    "example-too-long": ErrorEntry(
-        "Rows are longer than the recipe's max_seq_length.",
-        "Raise train.max_seq_length, or set train.too_long to drop, which leaves such rows out.",
-    ),
-    "domain-empty": ErrorEntry(
-        "A domain has no task with enough rows for an episode.",
-        "Make more rows of it, or lower support and query, or leave it out of held_out_domains.",
-    ),
-    "tasks-too-few": ErrorEntry(
-        "There are not enough tasks to train on and to hold out.",
-        "Make more rows, or lower support, query, tasks_per_step or held_out_share.",
-    ),
-    "support-too-small": ErrorEntry(
-        "A task has fewer rows than an episode takes.", "Lower support or query, or make more rows."
-    ),
-    "training-diverged": ErrorEntry(
-        "Training got worse beyond chance, and did so again after going back to a good checkpoint three times.",
-        "Lower train.learning_rate or the inner rate, and look at the batches after the last good step in metrics.jsonl.",
-    ),
-    "gpu-out-of-memory": ErrorEntry(
-        "The device's memory does not hold one task of a step.",
-        "Lower support, query or max_seq_length, set train.keep to inputs, or use a larger card.",
-    ),
-    "example-without-loss": ErrorEntry(
-        "An example holds no token to train on.", "Remove rows with empty answers; see the dataset's funnel."
-    ),
-    "loss-not-finite": ErrorEntry(
-        "The training loss is not a number any more.", "Lower the learning rate; the last checkpoint is kept."
-    ),
-    "run-stopped": ErrorEntry(
-        "The run was asked to stop and has saved its state.", "Run the same command: it goes on where it was."
-    ),
-    "run-without-dataset": ErrorEntry(
-        "The run's folder holds no finished dataset.",
-        "Finish it with cogumi run dataset, or name a published dataset with --dataset NAME@VERSION.",
-    ),
-    "phase-failed": ErrorEntry(
-        "A phase of the pipeline failed or was cancelled on its work pool.",
-        "Open its flow run, mend what its message says, and run the pipeline again: finished phases are reused.",
-    ),
-    "phase-crashed": ErrorEntry(
-        "The process of a phase went away on its work pool.",
-        "Run the pipeline again: the phase goes on from its last checkpoint.",
-    ),
     "sandbox-missing": ErrorEntry(
         "bubblewrap is not usable here, so generated code cannot run.",
         "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces.",
@@ -307,73 +207,3 @@ CATALOGUE: dict[str, ErrorEntry] = {
         "Add prices to the teacher (usd_per_mtok_in, usd_per_mtok_out), or use a listed model.",
     ),
 }
-
-
-class CogumiError(Exception):
-    """A failure with a code from the catalogue; str() gives code, detail, cause and remedy on three lines."""
-
-    exit_code = 1
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(code, detail)
-        self.code = code
-        self.detail = detail
-
-    @property
-    def entry(self) -> ErrorEntry:
-        return CATALOGUE[self.code]
-
-    def __str__(self) -> str:
-        head = f"[{self.code}] {self.detail}" if self.detail else f"[{self.code}]"
-        return f"{head}\n  cause:  {self.entry.cause}\n  remedy: {self.entry.remedy}"
-
-    def as_json(self) -> dict[str, str]:
-        return {
-            "code": self.code,
-            "detail": self.detail,
-            "cause": self.entry.cause,
-            "remedy": self.entry.remedy,
-        }
-
-
-class InputError(CogumiError):
-    """Something the user gave cannot be used."""
-
-    exit_code = 2
-
-
-class StorageError(CogumiError):
-    """Disk, database or run folder."""
-
-    exit_code = 3
-
-
-class RunError(CogumiError):
-    """The run cannot go on as asked."""
-
-    exit_code = 4
-
-
-class Interrupted(RunError):
-    """The user ended the run; exit code 130, as shells expect."""
-
-    exit_code = 130
-
-
-class BudgetError(CogumiError):
-    """The hard budget stopped the run."""
-
-    exit_code = 5
-
-
-class TeacherError(CogumiError):
-    """A provider or the wire to it. `cogumi.teachers.wire_errors` says which codes are worth another attempt."""
-
-    exit_code = 6
-
-
-def storage_error(error: OSError, path: object, needed_bytes: int = 0) -> StorageError:
-    """Translate an OSError of a write at `path` into a StorageError naming path and bytes."""
-    full = error.errno in (28, 122)  # ENOSPC, EDQUOT
-    size = f", {needed_bytes:,} bytes needed" if needed_bytes else ""
-    return StorageError("disk-full" if full else "disk-error", f"{path}: {error.strerror or error}{size}")

@@ -1,0 +1,118 @@
+"""`cogumi run train`: adapters meta-trained on a base model, by a run's dataset or a published one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cogumi.cli.output import console, print_json, table
+from cogumi.cli.training_bars import training_bars
+from cogumi.cli.with_prefect import run_flow
+from cogumi.errors import Interrupted, RunError
+from cogumi.lm.device import device_label
+from cogumi.recipe import Recipe
+from cogumi.report.build import write_report
+from cogumi.store.run_folder import RunFolder, run_path
+from cogumi.store.versions import Versions
+from cogumi.training.claim import adapter_memory_gib, claim_for_adapters, train_section_of, training_is_installed
+from cogumi.training.request import TrainRequest, fetch_base, fetch_dataset
+from cogumi.training.stopping import interruptible
+from cogumi.training.watching import WATCHER
+
+
+def run_train(request: TrainRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+    """Run the stage and return its figures."""
+    section = train_section_of(request.load())
+    try:
+        with training_bars(quiet, usd_per_hour=section.usd_per_hour):
+            return run_flow("train_models", request) if prefect else _in_process(request)
+    except KeyboardInterrupt:
+        raise Interrupted("run-interrupted", request.run) from None
+
+
+def show_train_plan(request: TrainRequest, as_json: bool) -> None:
+    """The dry run: what would be trained and what it needs. Where dataset and base are at hand, they are read, and
+    whatever is wrong with them is said.
+    """
+    recipe = request.load()
+    section = train_section_of(recipe)
+    told: dict[str, Any] = {
+        "run": request.run, "preset": section.preset, "algorithm": section.algorithm,
+        "memory_gib": round(adapter_memory_gib(recipe), 2), **_counted(request, recipe),
+    }  # fmt: skip
+    if as_json:
+        print_json(told)
+        return
+    what = f"{section.algorithm} ({section.preset}), at least {told['memory_gib']:.1f} GiB"
+    if "steps" in told:
+        arms = " and as many of plain SFT" if section.sft_control and section.algorithm != "sft" else ""
+        arms += f", each at {len(section.sweep)} learning rates" if len(section.sweep) > 1 else ""
+        what += f", {told['steps']:,} steps of {told['tokens'] / told['steps']:,.0f} tokens{arms}, {told['tasks']}"
+    console.print(f"adapter of {request.run}: {what}", highlight=False)
+
+
+def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
+    """What the stage made, and whether meta-training was worth it."""
+    folder = run_path(Path(request.root), request.run)
+    where = device_label(figures["device"])
+    console.print(
+        f"[bold green]done[/] adapter of {figures['parameters'] / 1e6:,.2f}M parameters, {figures['steps']:,} steps on "
+        f"{where}: held-out loss after adaptation {figures['loss_first']:.3f} before training, "
+        f"{figures['loss_last']:.3f} now",
+        highlight=False,
+    )
+    if "table" in figures:
+        rows = [
+            [row["model"], row["way"], f"{row['loss']:.4f}", f"{row['gain']:+.4f}",
+             "{:+.4f} to {:+.4f}".format(*row["gain_ci95"])]
+            for row in figures["table"]
+        ]  # fmt: skip
+        title = f"{figures['episodes']} held-out episodes of {figures['tasks']['test']} tasks, nats a token"
+        console.print(table(title, ["model", "used", "loss", "gain", "95%"], rows))
+        console.print(f"  {figures['verdict']}", highlight=False)
+    for name, why in figures["trackers_failed"].items():
+        console.print(f"[yellow]{name} has no metrics of this run[/]: {why}", highlight=False)
+    place = figures.get("artifact") or folder / "adapter"
+    console.print(f"  adapter: {place}", highlight=False, soft_wrap=True)
+
+
+def _counted(request: TrainRequest, recipe: Recipe) -> dict[str, Any]:
+    """Steps, tokens and tasks; nothing where dataset or base are not on this machine yet."""
+    if request.dataset or request.base or not training_is_installed():
+        return {}
+    path = run_path(Path(request.root), request.run)
+    folder = RunFolder(path, request.run, resumed=True)
+    try:
+        place, _ = fetch_dataset(request, folder, None)
+        source, _ = fetch_base(request, folder, None)
+    except RunError:
+        return {}
+    from cogumi.training.adapters import open_model
+    from cogumi.training.plan import plan_training
+
+    plan = plan_training(recipe, place, open_model(recipe, source)[1])
+    tasks = f"{len(plan.split.training)} tasks of {plan.rows:,} rows"
+    return {"steps": plan.steps, "tokens": plan.tokens, "tasks": tasks}
+
+
+def _in_process(request: TrainRequest) -> dict[str, Any]:
+    recipe = request.load()
+    device = claim_for_adapters(recipe)
+    datasets = Versions(request.store, request.name) if request.dataset else None
+    bases = Versions(request.store, request.base_name) if request.base else None
+    watch = WATCHER.get()
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "train") as folder:
+        request.keep(folder.path)
+        dataset, base = fetch_dataset(request, folder, datasets), fetch_base(request, folder, bases)
+        from cogumi.training.adapters import ModelInput, make_adapter
+        from cogumi.training.base import DatasetInput
+
+        data, model = DatasetInput(*dataset), ModelInput(*base)
+        figures = interruptible(lambda stop: make_adapter(recipe, folder, data, model, device, watch, stop))
+        if request.dataset:
+            models = Versions(request.store, request.models)
+            version = models.publish(folder.path / "adapter", folder.name)
+            figures = {**figures, "artifact": f"{models.name}@{version.label}"}
+        if (folder.dataset / "receipt.json").is_file():
+            write_report(folder.path)
+    return figures

@@ -1,0 +1,94 @@
+"""The model card of a merged model: README.md with front matter, its data, its table and its licence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_LLAMA = "meta-llama/"
+_LICENCES = {"meta-llama/Llama-3.1": "llama3.1", "meta-llama/Llama-3.2": "llama3.2", "TinyLlama/": "apache-2.0"}
+_CARD = """---
+base_model: {base}
+library_name: transformers
+pipeline_tag: text-generation
+license: {licence}
+---
+
+# {name}
+
+{base} with an adapter folded in by cogumi.
+
+## Training
+
+{training}
+
+## Merge
+
+{merging}
+
+## Licence
+
+{notice}
+"""
+_NOTICE = """Built with Llama. {name} is licensed under the {title} Community License, Copyright (c) Meta Platforms,
+Inc. All Rights Reserved. That licence asks whoever hands the model on to pass a copy of it along, to show "Built with
+Llama", and to let the model's name begin with "Llama"; the acceptable use policy of {title} holds for it."""
+
+
+def model_card(name: str, base: str, adapter: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> str:
+    """Markdown.
+
+    Args:
+        base: the id of the base model.
+        adapter: the receipt of the adapter; None where it has none.
+        figures: of merging and its check, as `cogumi merge --json` tells them.
+    """
+    licence = next((known for prefix, known in _LICENCES.items() if base.startswith(prefix)), "other")
+    return _CARD.format(
+        name=name,
+        base=base,
+        licence=licence,
+        training="The adapter has no receipt: where it comes from is not known."
+        if adapter is None
+        else _trained(adapter),
+        merging=_merged(figures),
+        notice=_NOTICE.format(name=name, title=licence.replace("llama", "Llama "))
+        if base.startswith(_LLAMA)
+        else f"That of {base}, on which it stands.",
+    )
+
+
+def _trained(receipt: Mapping[str, Any]) -> str:
+    """Data and figures, as the receipt has them; a table where it compares models."""
+    told, table = receipt["metrics"], ""
+    made = f"Made by `{receipt['stage']}`, seed {receipt['seed']}, inputs `{receipt['inputs']}`"
+    parts = [f"{made} (a hash of rows, base and settings)."]
+    if "examples" in told:
+        gain = told["gain_mean"]
+        helped = "no gain was asked for" if gain is None else f"left out in turn, one gains {gain:+.3f} nats a token"
+        parts.append(f"Adapted to {told['examples']} examples of one task: {helped}.")
+    if "dataset" in told:
+        parts.append(f"Dataset: `{told['dataset']}`. Algorithm: {told['algorithm']}, {told['steps']} steps.")
+    if "table" in told:
+        rows = "\n".join(
+            "| {model}, {way} | {loss:.3f} | {gain:+.3f} ({0:+.3f} to {1:+.3f}) |".format(*row["gain_ci95"], **row)
+            for row in told["table"]
+        )
+        parts.append(f"Verdict: {told['verdict']}.")
+        title = f"Nats a response token over {told['episodes']} held-out episodes; intervals of 95% by task:"
+        table = f"\n\n{title}\n\n| Model and use | loss | gain |\n|---|---|---|\n{rows}"
+    return " ".join(parts) + table
+
+
+def _merged(figures: Mapping[str, Any]) -> str:
+    parts = [
+        f"{figures['targets']} tensors are W + s B A, with an error of at most {figures['merge_max_rel_err']:.2g} of "
+        f"the largest entry; {figures['untouched']} are the base's, bit for bit."
+    ]
+    if "rows" in figures:
+        parts.append(
+            "On {rows} held-out rows it differs from base and adapter in fp32 by {kl:.2g} nats of KL divergence and in "
+            "{argmax:.2%} of its first choices; base and adapter in the precision that is stored, by {kl_unmerged:.2g} "
+            "and {argmax_unmerged:.2%}.".format(**figures)
+        )
+    return " ".join(parts)
