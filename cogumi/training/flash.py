@@ -2,22 +2,19 @@
 one's own, which torch.compile takes as they are.
 
 The backward kernel gives a block of keys to each of its workers, and all add to the gradient of the queries in the
-order in which they finish. Its deterministic form (Dao 2023, FlashAttention-2) is asked for by a switch of the whole
-process; it is on for the one kernel only, as other operations would refuse to run or take slower kernels.
+order in which they finish, so its deterministic form is taken (Dao 2023, FlashAttention-2).
 
 Shape suffixes: N tokens, H query heads, G key and value heads (they divide H), K width of a head, S+1 bounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_MEMORY: Any = torch.utils.deterministic
+from cogumi.training.determinism import deterministic
 
 
 @torch.library.custom_op("cogumi::packed_attention", mutates_args=())
@@ -64,20 +61,6 @@ def packed_attention_backward(
 @packed_attention_backward.register_fake
 def _(given_NHK: Tensor, queries_NHK: Tensor, keys_NGK: Tensor, values_NGK: Tensor, *_: Any) -> tuple[Tensor, ...]:
     return torch.empty_like(queries_NHK), torch.empty_like(keys_NGK), torch.empty_like(values_NGK)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Deterministic kernels for as long as the block lasts, without new memory being filled first."""
-    before = torch.get_deterministic_debug_mode()
-    filled = _MEMORY.fill_uninitialized_memory
-    torch.set_deterministic_debug_mode("error")
-    _MEMORY.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        _MEMORY.fill_uninitialized_memory = filled
-        torch.set_deterministic_debug_mode(before)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

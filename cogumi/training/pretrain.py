@@ -3,7 +3,7 @@
 It serves where no model is at hand: what comes after can be shown on one that has really learned. AdamW (Loshchilov
 and Hutter 2019) with linear warm-up and a cosine to a tenth, gradients clipped at norm 1, fp32 weights, bf16 arithmetic
 on a GPU. Bit-exact when resumed on the same machine: windows depend on seed and step alone, there is no dropout, and
-flash attention adds in a fixed order.
+the gradients of attention and embeddings are added up in a fixed order.
 
 Shape suffixes: B windows, T tokens of a window, V vocabulary.
 """
@@ -27,13 +27,15 @@ from cogumi.errors import RunError
 from cogumi.training.attention import for_windows, varlen
 from cogumi.training.checkpoint import load_newest, save_checkpoint
 from cogumi.training.corpus import Corpus, take_windows, window_starts
+from cogumi.training.determinism import embedded
 from cogumi.training.schedule import warmup_cosine
 from cogumi.training.stopping import Stop
 
 _CLIP = 1.0
 _MOST_VALIDATION = 64  # windows
-_FLASH = "cogumi_flash_windows"
-AttentionInterface.register(_FLASH, for_windows(varlen))
+_EMBEDDINGS = "model.embed_tokens.weight"
+_WINDOWS = "cogumi_windows"  # a name with "flash" in it is taken for a kernel of the flash-attn package
+AttentionInterface.register(_WINDOWS, for_windows(varlen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ def _loss(model: LlamaForCausalLM, tokens_BT: Tensor, device: str) -> Tensor:
     """Mean nats a token; the last token of each window is only predicted."""
     tokens_BT = tokens_BT.to(device)
     with _arithmetic(device):
-        logits_BTV = model(input_ids=tokens_BT[:, :-1], use_cache=False).logits
+        inputs_BTD = embedded(tokens_BT[:, :-1], model.get_parameter(_EMBEDDINGS))
+        logits_BTV = model(inputs_embeds=inputs_BTD, use_cache=False).logits
     return functional.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten())
 
 
@@ -163,7 +166,7 @@ def _attention(model: LlamaForCausalLM, device: str) -> Iterator[None]:
     """On a GPU, attention whose gradient has the same bits each time, for as long as the block lasts."""
     before = model.config._attn_implementation
     if device.startswith("cuda"):
-        model.set_attn_implementation(_FLASH)
+        model.set_attn_implementation(_WINDOWS)
     try:
         yield
     finally:

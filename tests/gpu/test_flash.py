@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cogumi.training import flash
 from cogumi.training.algorithms import Algorithm, Inner, MetaWeights, new_weights
@@ -18,6 +20,7 @@ from cogumi.training.attention import plain, varlen
 from cogumi.training.body import LlamaBody
 from cogumi.training.clusters import Item
 from cogumi.training.corpus import Corpus
+from cogumi.training.determinism import embedded
 from cogumi.training.episodes import EpisodeSampler, fixed_episodes
 from cogumi.training.head import OutputHead
 from cogumi.training.lora import LoraShape
@@ -70,6 +73,25 @@ def test_the_gradient_has_the_same_bits_each_time(monkeypatch: pytest.MonkeyPatc
     assert differ(100) == 0
     monkeypatch.setattr(flash, "deterministic", nullcontext)
     assert differ(100) > 0
+
+
+def test_the_gradient_of_embeddings_has_the_same_bits_each_time() -> None:
+    """Known bad: torch's look-up. Few words, so that each comes often."""
+    chance = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 97, (8, 767), generator=chance).cuda()
+    weight = torch.randn(97, 32, generator=chance).cuda().requires_grad_()
+    back = torch.randn(8, 767, 32, generator=chance).cuda()
+
+    def differ(look_up: Callable[[Tensor, Tensor], Tensor]) -> int:
+        first, *others = (torch.autograd.grad(look_up(ids, weight), weight, back)[0] for _ in range(100))
+        return sum(not torch.equal(first, other) for other in others)
+
+    assert differ(embedded) == 0
+    assert differ(functional.embedding) > 0
+    doubled = weight.detach().double().cpu().requires_grad_()
+    (exact,) = torch.autograd.grad(functional.embedding(ids.cpu(), doubled), doubled, back.double().cpu())
+    (found,) = torch.autograd.grad(embedded(ids, weight), weight, back)
+    assert (found.cpu() - exact).abs().max() <= 1e-5 * exact.abs().max()
 
 
 def test_meta_training_is_resumed_to_the_bit_on_long_rows(tmp_path: Path) -> None:

@@ -98,12 +98,14 @@ async def test_a_replica_is_another_request(loopback: Start, hire: Hire, tmp_pat
 
 
 async def test_the_intent_is_durable_before_the_send(loopback: Start, hire: Hire, ledger: Ledger) -> None:
-    teacher = hire(loopback(latency_s=2.0).url)
+    teacher = hire(loopback(latency_s=10.0).url)
     call = asyncio.create_task(teacher.complete(request("slow one"), "s"))
-    await asyncio.sleep(0.4)
+    while not teacher.tally.open:
+        await asyncio.sleep(0.01)
     other = Ledger.view(str(ledger.engine.url), "test")
     states = [row["state"] for row in other.rows("state")]
     other.close()
+    assert not call.done()
     call.cancel()
     assert states == ["intent"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils import deterministic as filling
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from cogumi.lm.chat import Encoded
@@ -76,3 +77,7 @@ def adapter(base: Path, kind: str, modules: tuple[str, ...] = MODULES) -> tuple[
     slow = {n: w for n, w in noisy(new_lora(body.config, body.shape, 0), 5).items() if layer_of(n) < head.cut}
     fast = noisy(head.new(1), 6)
     return body, head, MetaWeights(slow, fast, new_rates(fast, 3, 0.1))
+
+
+def switches() -> tuple[int, bool]:
+    return torch.get_deterministic_debug_mode(), filling.fill_uninitialized_memory

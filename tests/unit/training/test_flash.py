@@ -13,20 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
-from torch.utils import deterministic as filling
 
+from cogumi.training import pretrain
 from cogumi.training.algorithms import Algorithm, Inner, MetaWeights, meta_loss
 from cogumi.training.attention import by_example, varlen
 from cogumi.training.body import Keep, LlamaBody
-from cogumi.training.flash import deterministic, packed_attention
+from cogumi.training.flash import packed_attention
 from cogumi.training.head import OutputHead
 from cogumi.training.inner import new_rates
 from cogumi.training.lora import LoraShape, new_lora
-from tests.unit.training.models import episode, llama, stirred
-
-
-def switches() -> tuple[int, bool]:
-    return torch.get_deterministic_debug_mode(), filling.fill_uninitialized_memory
+from tests.unit.training.models import VOCABULARY, episode, llama, stirred, switches
 
 
 def test_shapes_and_types_are_told_to_the_compiler() -> None:
@@ -39,21 +35,6 @@ def test_shapes_and_types_are_told_to_the_compiler() -> None:
         assert (attended.shape, attended.dtype) == (queries.shape, torch.bfloat16)
         assert (sums.shape, sums.dtype) == ((4, 10), torch.float32)
         assert [x.grad.shape for x in (queries, keys, values)] == [x.shape for x in (queries, keys, values)]  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("before", ["default", "warn", "error"])
-def test_the_switch_is_on_inside_and_as_it_was_afterwards(before: str) -> None:
-    torch.set_deterministic_debug_mode(before)
-    try:
-        was = switches()
-        with deterministic():
-            assert switches() == (2, False)
-        assert switches() == was
-        with pytest.raises(ValueError, match="in the middle"), deterministic():
-            raise ValueError("in the middle")
-        assert switches() == was
-    finally:
-        torch.set_deterministic_debug_mode("default")
 
 
 class Kernels:
@@ -142,3 +123,21 @@ def test_compiled_and_checkpointed_it_is_plain_attention(
         assert kernels.forwards == (2 * passes if keep is Keep.INPUTS else passes)
         assert kernels.backwards == [(2, False)] * passes, "in its deterministic form"
     assert switches() == (0, True) and graphs["unique_graphs"] == 2
+
+
+def test_on_a_card_a_base_trains_through_the_kernels(kernels: Kernels) -> None:
+    """The model's own attention serves before and after, and gives the same loss and gradient."""
+    model = llama(torch.float32, layers=2)
+    windows = torch.randint(0, VOCABULARY, (3, 13), generator=torch.Generator().manual_seed(0))
+
+    def loss_and_gradients() -> list[Tensor]:
+        loss = pretrain._loss(model, windows, "cpu")
+        return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
+
+    before = loss_and_gradients()
+    with pretrain._attention(model, "cuda:0"):
+        found = loss_and_gradients()
+    assert kernels.forwards == 2 and kernels.backwards == [(2, False)] * 2
+    assert all(map(torch.equal, before, loss_and_gradients())) and kernels.forwards == 2
+    for one, other in zip(found, before, strict=True):
+        assert (one - other).abs().max() <= 1e-5 * (1 + other.abs().max())
