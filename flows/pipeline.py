@@ -14,6 +14,7 @@ from cogumi.store.run_folder import run_path
 from cogumi.system.request import PipelineRequest
 from flows.generate_dataset import generate_dataset
 from flows.pretrain_base import pretrain_base
+from flows.train_draft import train_draft
 from flows.train_models import train_models
 from tasks.dispatch import cancel_dispatched, dispatch
 from tasks.pipeline_board import show_phases
@@ -22,6 +23,7 @@ from tasks.scheduling import period_of_this_run
 
 BASE_ON_H100 = "pretrain-base/h100"
 TRAIN_ON_H100 = "train-models/h100"
+DRAFT_ON_H100 = "train-draft/h100"
 
 
 def pipeline_run_name() -> str:
@@ -57,8 +59,16 @@ async def pipeline(request: PipelineRequest) -> dict[str, Any]:
         if request.dispatch == "local":
             train_models(train)
         else:
-            await dispatch(TRAIN_ON_H100, train.model_dump(mode="json"), run, after)
+            after = await dispatch(TRAIN_ON_H100, train.model_dump(mode="json"), run, after)
         made["train-models"] = _made(store, train.models, run)
+    if recipe.draft is not None:
+        whole = _made(store, train.merged, run)[0] if recipe.train is not None else base_id
+        draft = request.draft(data.label, "" if recipe.draft.target else whole)
+        if request.dispatch == "local":
+            train_draft(draft)
+        else:
+            after = await dispatch(DRAFT_ON_H100, draft.model_dump(mode="json"), run, after)
+        made["train-draft"] = _made(store, draft.models, run)
     await show_phases(run, made)
     return {phase: artifact_id for phase, (artifact_id, _) in made.items()}
 

@@ -14,7 +14,13 @@ from cogumi.training.request import TrainRequest
 from tasks.dashboard import tag_this_run
 from tasks.resources import open_store
 from tasks.training_board import show_adapter
-from tasks.training_tasks import fetch_published_base, fetch_published_dataset, publish_model, train_adapter
+from tasks.training_tasks import (
+    fetch_published_base,
+    fetch_published_dataset,
+    merge_adapter,
+    publish_model,
+    train_adapter,
+)
 
 
 def train_run_name() -> str:
@@ -41,9 +47,12 @@ def train_models(request: TrainRequest) -> dict[str, Any]:
         data = fetch_published_dataset(request, folder, datasets)
         base = fetch_published_base(request, folder, bases)
         figures = train_adapter(recipe, folder, data, base, device)
+        merged = merge_adapter(recipe, folder, data, base)
+        figures = {**figures, "merge_max_rel_err": merged["merge_max_rel_err"]}
         if request.dataset:
-            models = open_store(request.store, request.models)
+            models, whole = (open_store(request.store, name) for name in (request.models, request.merged))
             figures = {**figures, "artifact": publish_model("adapter", models, folder, figures)}
+            figures = {**figures, "merged": publish_model("merged", whole, folder, figures)}
         show_adapter(folder, figures)
         if (folder.dataset / "receipt.json").is_file():
             write_report(folder.path)  # where the dataset was made on this machine

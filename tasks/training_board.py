@@ -17,7 +17,7 @@ _SHOWN = ("parameters", "documents", "tokens", "steps", "resumed_from", "nll_fir
 
 def show_training(folder: RunFolder, figures: dict[str, Any]) -> None:
     """A table and a curve for the run's page. A simulated run says so in both."""
-    where = _show_figures(folder, "base", "Base model", _SHOWN, figures)
+    where = show_figures(folder, "base", "Base model", _SHOWN, figures)
     points = loss_by_step(folder.path / "base" / METRICS)
     if points:
         told = f"Training loss of {folder.name} by step, nats a token, on {where}"
@@ -36,7 +36,7 @@ _ADAPTER = (
 
 def show_adapter(folder: RunFolder, figures: dict[str, Any]) -> None:
     """Figures, the closing table, and the curves of both arms. A simulated run says so."""
-    where = _show_figures(folder, "adapter", "Adapter", _ADAPTER, figures)
+    where = show_figures(folder, "adapter", "Adapter", _ADAPTER, figures)
     if "table" in figures:
         create_table_artifact(
             [{**row, "loss": round(row["loss"], 4), "gain": round(row["gain"], 4)} for row in figures["table"]],
@@ -54,7 +54,7 @@ def show_adapter(folder: RunFolder, figures: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def _show_figures(folder: RunFolder, kind: str, title: str, names: tuple[str, ...], figures: dict[str, Any]) -> str:
+def show_figures(folder: RunFolder, kind: str, title: str, names: tuple[str, ...], figures: dict[str, Any]) -> str:
     """A table of these figures; returns the device in words."""
     device = figures["device"]
     where = f"{device['name']}{', simulated: its speed says nothing' if device['simulated'] else ''}"

@@ -10,6 +10,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
+from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import Device
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
@@ -38,7 +39,7 @@ def fetch_published_base(request: TrainRequest, folder: RunFolder, models: Versi
 def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device: Device) -> dict[str, Any]:
     """Train from the newest checkpoint on; the loss goes to the task's log every 10 s."""
     from cogumi.training.base import DatasetInput, make_base  # noqa: PLC0415
-    from cogumi.training.pretrain import Step  # noqa: PLC0415
+    from cogumi.training.fitting import Step  # noqa: PLC0415
 
     logger, outer = get_run_logger(), WATCHER.get()
     told = time.monotonic()
@@ -78,9 +79,23 @@ def train_adapter(
     return interruptible(lambda stop: make_adapter(recipe, folder, dataset, model, device, watch, stop))
 
 
+@task(name="merge-adapter", persist_result=False, cache_policy=NO_CACHE)
+def merge_adapter(recipe: Recipe, folder: RunFolder, data: tuple[str, str], base: tuple[str, str]) -> dict[str, Any]:
+    """Adapter and base as one model, checked; the figures of it."""
+    from cogumi.training.merged import merge_trained  # noqa: PLC0415
+
+    figures = merge_trained(folder, Path(data[0]), base[0], FORMATS[recipe.dataset.chat_format])
+    changed, error = figures["targets"], figures["merge_max_rel_err"]
+    get_run_logger().info("%d tensors changed, largest error %.2g", changed, error)
+    return figures
+
+
 @task(name="publish-model", task_run_name="publish-{kind}", persist_result=False, cache_policy=NO_CACHE)
 def publish_model(kind: str, models: Versions, folder: RunFolder, figures: dict[str, Any]) -> str:
-    """Publish a `base` or `adapter` as the next version; returns its id, and tells whoever waits for new ones."""
+    """Publish what a folder of the run holds as the next version; returns its id, and tells whoever waits for new ones.
+
+    `kind` is the folder: base, adapter, merged or draft.
+    """
     version = models.publish(folder.path / kind, folder.name)
     artifact_id = f"{models.name}@{version.label}"
     emit_event(

@@ -16,7 +16,6 @@ from cogumi.cli.chosen import (
     check_adapter,
     check_place,
     choose,
-    device_for,
 )
 from cogumi.cli.output import JsonOption, console, print_json
 from cogumi.lm.device import device_label
@@ -64,6 +63,7 @@ def _made(examples: Path, chosen: Chosen, place: Path, steps: int | None, force:
     from cogumi.training.adapt import adapt as adapted_to
     from cogumi.training.adaptable import open_adaptable
     from cogumi.training.examples import read_examples
+    from cogumi.training.merged import device_for
 
     adapter = chosen.adapter
     check_adapter(adapter)

@@ -19,13 +19,13 @@ def demo(
     no_prefect: bool = typer.Option(False, "--no-prefect", help="In this process, without Prefect."),
     as_json: bool = JsonOption,
 ) -> None:
-    """Make 800 judged, answered rows through a loopback provider with 2% faults, train on them, and report."""
+    """Make 800 judged, answered rows through a loopback provider with 2% faults, train three models, and report."""
     if only and only not in STAGES:
         raise InputError("stage-unknown", f"{only!r}; there are {', '.join(STAGES)}")
     request = request_for("demo", name, [], [], root)
     if not as_json:
         console.print("demo: 800 rows, 8 domains, 40% easy and 60% hard, 2% faults on the wire", highlight=False)
-    last = only or ("train" if training_is_installed() else "dataset")
+    last = only or (STAGES[-1] if training_is_installed() else "dataset")
     run_stages(request, last, prefect=not no_prefect, as_json=as_json)
     if not only and last == "dataset" and not as_json:
         console.print("no models: torch is not installed (pip install 'cogumi[train]')", highlight=False)

@@ -59,7 +59,7 @@ def _in_process(request: BaseRequest) -> dict[str, Any]:
     recipe = request.load()
     device = claim_for_base(recipe)
     from cogumi.training.base import DatasetInput, make_base
-    from cogumi.training.pretrain import Step
+    from cogumi.training.fitting import Step
 
     datasets = Versions(request.store, request.name) if request.dataset else None
     outer = WATCHER.get()

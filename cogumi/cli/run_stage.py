@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
 from cogumi.cli.run_base import run_base, show_base, show_plan
+from cogumi.cli.run_draft import run_draft, show_draft, show_draft_plan
 from cogumi.cli.run_train import run_train, show_adapter, show_train_plan
 from cogumi.cli.watch import watching
 from cogumi.cli.with_prefect import run_flow
@@ -32,10 +34,11 @@ from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 from cogumi.store.versions import Versions
 from cogumi.system.request import PipelineRequest
-from cogumi.training.claim import claim_for_adapters, claim_for_base
-from cogumi.training.request import BaseRequest, TrainRequest
+from cogumi.training.claim import claim_for_adapters, claim_for_base, claim_for_draft
+from cogumi.training.request import BaseRequest, DraftRequest, ModelRequest, TrainRequest
 
-STAGES = ("dataset", "base", "train")
+STAGES = ("dataset", "base", "train", "draft")
+_FIGURES = {"base": "pretrain_base", "train": "train_models", "draft": "train_draft"}
 
 
 def run(
@@ -54,6 +57,7 @@ def run(
     ),
     dataset: str = typer.Option("", "--dataset", help="Publish the result as the next version of this dataset."),
     base: str = typer.Option("", "--base", help="Train on this published base model, NAME or NAME@VERSION."),
+    target: str = typer.Option("", "--target", help="Train a draft for this published model, NAME or NAME@VERSION."),
     period: str = typer.Option("", "--period", help="What the rows are made anew for, such as 2026-W47."),
     versions: str = typer.Option("datasets", "--versions", help="Folder or URL (s3://...) that holds the versions."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Price and minutes, without a call."),
@@ -63,14 +67,13 @@ def run(
     """Run a stage. The same command again resumes it and buys only what is missing."""
     if stage not in (*STAGES, "all"):
         raise InputError("stage-unknown", f"{stage!r}; there are {', '.join(STAGES)} and all")
-    if stage in ("base", "train"):
+    if stage in ("base", "train", "draft"):
         load_recipe(recipe, overrides)
         given: dict[str, Any] = {
             "recipe": recipe, "overrides": overrides, "run": name, "dataset": dataset, "store": versions,
             "root": str(root), "period": period,
         }  # fmt: skip
-        asked = BaseRequest.checked(**given) if stage == "base" else TrainRequest.checked(**given, base=base)
-        run_model_stage(asked.named(), not no_prefect, as_json, dry_run)
+        run_model_stage(_asked(stage, given, base, target), not no_prefect, as_json, dry_run)
         return
     request = request_for(
         recipe, name, overrides, questions, root, rehearse=rehearse, dataset=dataset, period=period, versions=versions
@@ -79,6 +82,14 @@ def run(
         show_estimate(request, as_json)
         return
     run_stages(request, STAGES[-1] if stage == "all" else stage, prefect=not no_prefect, as_json=as_json)
+
+
+def _asked(stage: str, given: dict[str, Any], base: str, target: str) -> ModelRequest:
+    if stage == "base":
+        return BaseRequest.checked(**given).named()
+    if stage == "train":
+        return TrainRequest.checked(**given, base=base).named()
+    return DraftRequest.checked(**given, target=target).named()
 
 
 def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool) -> None:
@@ -91,6 +102,8 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
         claim_for_base(recipe)
     if "train" in wanted and recipe.train is not None:
         claim_for_adapters(recipe)
+    if "draft" in wanted and recipe.draft is not None:
+        claim_for_draft(recipe)
     figures = run_dataset(request, prefect, quiet=as_json)
     stages = {"generate_dataset": figures}
     if not as_json:
@@ -100,35 +113,42 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
         stages["pretrain_base"] = _made(asked.base(""), prefect, as_json)
     if "train" in wanted and recipe.train is not None:
         stages["train_models"] = _made(asked.train("", ""), prefect, as_json)
+    if "draft" in wanted and recipe.draft is not None:
+        stages["train_draft"] = _made(asked.draft("", ""), prefect, as_json)
     if as_json:
         print_json({"run": request.run, "folder": str(run_path(Path(request.root), request.run)), "stages": stages})
 
 
-def run_model_stage(request: BaseRequest | TrainRequest, prefect: bool, as_json: bool, dry_run: bool = False) -> None:
+def run_model_stage(request: ModelRequest, prefect: bool, as_json: bool, dry_run: bool = False) -> None:
     """A training stage by itself, or what it would do."""
     if dry_run:
         if isinstance(request, TrainRequest):
             show_train_plan(request, as_json)
-        else:
+        elif isinstance(request, DraftRequest):
+            show_draft_plan(request, as_json)
+        elif isinstance(request, BaseRequest):
             show_plan(request, as_json)
         return
     made = _made(request, prefect, as_json)
     if as_json:
-        stage = "train_models" if isinstance(request, TrainRequest) else "pretrain_base"
         folder = str(run_path(Path(request.root), request.run))
-        print_json({"run": request.run, "folder": folder, "stages": {stage: made}})
+        print_json({"run": request.run, "folder": folder, "stages": {_FIGURES[request.stage]: made}})
 
 
-def _made(request: BaseRequest | TrainRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def _made(request: ModelRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     """Run a training stage; shows what it made unless it is to be quiet."""
+    figures: dict[str, Any] = {}
     if isinstance(request, TrainRequest):
         figures = run_train(request, prefect, quiet)
-        if not quiet:
-            show_adapter(request, figures)
-        return figures
-    figures = run_base(request, prefect, quiet)
+        show = partial(show_adapter, request)
+    elif isinstance(request, DraftRequest):
+        figures = run_draft(request, prefect, quiet)
+        show = partial(show_draft, request)
+    elif isinstance(request, BaseRequest):
+        figures = run_base(request, prefect, quiet)
+        show = partial(show_base, request)
     if not quiet:
-        show_base(request, figures)
+        show(figures)
     return figures
 
 

@@ -9,6 +9,7 @@ from cogumi.cli.output import console, print_json, table
 from cogumi.cli.training_bars import training_bars
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted, RunError
+from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import device_label
 from cogumi.recipe import Recipe
 from cogumi.report.build import write_report
@@ -106,13 +107,17 @@ def _in_process(request: TrainRequest) -> dict[str, Any]:
         dataset, base = fetch_dataset(request, folder, datasets), fetch_base(request, folder, bases)
         from cogumi.training.adapters import ModelInput, make_adapter
         from cogumi.training.base import DatasetInput
+        from cogumi.training.merged import merge_trained
 
         data, model = DatasetInput(*dataset), ModelInput(*base)
         figures = interruptible(lambda stop: make_adapter(recipe, folder, data, model, device, watch, stop))
+        merged = merge_trained(folder, data.folder, model.source, FORMATS[recipe.dataset.chat_format])
+        figures = {**figures, "merge_max_rel_err": merged["merge_max_rel_err"]}
         if request.dataset:
-            models = Versions(request.store, request.models)
-            version = models.publish(folder.path / "adapter", folder.name)
-            figures = {**figures, "artifact": f"{models.name}@{version.label}"}
+            for kind, name in (("adapter", request.models), ("merged", request.merged)):
+                models = Versions(request.store, name)
+                version = models.publish(folder.path / kind, folder.name)
+                figures["artifact" if kind == "adapter" else kind] = f"{models.name}@{version.label}"
         if (folder.dataset / "receipt.json").is_file():
             write_report(folder.path)
     return figures

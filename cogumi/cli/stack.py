@@ -15,13 +15,13 @@ from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import InputError, RunError, StorageError
 from cogumi.store.run_folder import run_path
 from cogumi.system.request import PipelineRequest
-from cogumi.training.request import BaseRequest, TrainRequest
+from cogumi.training.request import BaseRequest, DraftRequest, ModelRequest, TrainRequest
 
 if TYPE_CHECKING:
     from deployments.stack import Standing
 
 HomeOption = typer.Option(Path(".cogumi"), "--home", help="Folder of the server's database, logs and process ids.")
-Request = DatasetRequest | BaseRequest | TrainRequest | PipelineRequest
+Request = DatasetRequest | ModelRequest | PipelineRequest
 
 
 def up(
@@ -109,6 +109,8 @@ def kept(folder: Path) -> tuple[str, Request]:
     if PipelineRequest.is_kept(folder):
         return "pipeline/on-demand", PipelineRequest.kept(folder)
     if not DatasetRequest.is_kept(folder):
+        if DraftRequest.is_kept(folder):
+            return "train-draft/h100", DraftRequest.kept(folder)
         if TrainRequest.is_kept(folder):
             return "train-models/h100", TrainRequest.kept(folder)
         if BaseRequest.is_kept(folder):
@@ -117,7 +119,7 @@ def kept(folder: Path) -> tuple[str, Request]:
 
 
 def _go_on_here(request: Request, as_json: bool) -> None:
-    if isinstance(request, BaseRequest | TrainRequest):
+    if isinstance(request, ModelRequest):
         run_model_stage(request, prefect=True, as_json=as_json)
     elif isinstance(request, PipelineRequest):
         made = run_flow("pipeline", request.model_copy(update={"dispatch": "local"}))

@@ -94,6 +94,14 @@ MODELS: dict[str, ErrorEntry] = {
         "The run's folder holds no finished dataset.",
         "Finish it with cogumi run dataset, or name a published dataset with --dataset NAME@VERSION.",
     ),
+    "draft-vocabulary-differs": ErrorEntry(
+        "The draft's tokens are not those of the target: it cannot propose them.",
+        "Name a model with the target's tokenizer in draft.model, or leave it empty to make one from nothing.",
+    ),
+    "run-without-merged": ErrorEntry(
+        "The run has an adapter that is not folded into its base yet, and the draft's target is the two together.",
+        "cogumi merge --run RUN first.",
+    ),
     "run-without-base": ErrorEntry(
         "The run's folder holds no base model.",
         "Make one with cogumi run base, name a published one with --base NAME@VERSION, or any Llama with train.base.",

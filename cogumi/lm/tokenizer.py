@@ -51,6 +51,10 @@ class TrainingTokenizer:
     def vocab_size(self) -> int:
         return int(self._inner.get_vocab_size(with_added_tokens=True))
 
+    def vocabulary(self) -> dict[str, int]:
+        """Ids by token, special ones among them."""
+        return dict(self._inner.get_vocab(with_added_tokens=True))
+
     def id_of(self, token: str) -> int | None:
         """The id of a token by its name, or None where there is none."""
         found = self._inner.token_to_id(token)

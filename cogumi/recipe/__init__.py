@@ -34,7 +34,7 @@ from cogumi.recipe.sections import (
     TeacherSection,
     TokenizerSection,
 )
-from cogumi.recipe.training import BaseSection, HeadSection, InnerSection, LoraSection, TrainSection
+from cogumi.recipe.training import BaseSection, DraftSection, HeadSection, InnerSection, LoraSection, TrainSection
 
 __all__ = [
     "AnswersSection",
@@ -44,6 +44,7 @@ __all__ = [
     "BatchSection",
     "BudgetSection",
     "DatasetSection",
+    "DraftSection",
     "GivenSection",
     "HeadSection",
     "InnerSection",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cogumi.recipe.section import Section, Share
-from cogumi.recipe.training import BaseSection, TrainSection
+from cogumi.recipe.training import BaseSection, DraftSection, TrainSection
 
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
 Delivery = Literal["sync", "batch", "auto"]
@@ -252,6 +252,7 @@ class Recipe(Section):
     dataset: DatasetSection = Field(description="phase 1")
     base: BaseSection | None = Field(None, description="a base model to train from nothing; None where there is one")
     train: TrainSection | None = Field(None, description="adapters to train on a base model; None for none")
+    draft: DraftSection | None = Field(None, description="a draft model for speculative decoding; None for none")
     preflight: bool = Field(True, description="ask each provider about model, credit and limits before the first call")
     budget: BudgetSection = Field(BudgetSection(), description="the hard stop")
     loopback: LoopbackSection = Field(LoopbackSection(), description="the embedded provider's behaviour")
@@ -283,6 +284,12 @@ class Recipe(Section):
             and self.teachers[self.dataset.answers_hard.teacher].wire != "anthropic"
         ):
             raise ValueError("dataset.answers_hard.cache: only the anthropic wire marks a prefix to be cached")
+        return self
+
+    @model_validator(mode="after")
+    def _draft_has_a_target(self) -> Recipe:
+        if self.draft is not None and not self.draft.target and self.base is None and self.train is None:
+            raise ValueError("draft.target names no model, and there is no section `base` or `train` to make one")
         return self
 
     @model_validator(mode="after")

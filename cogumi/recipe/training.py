@@ -1,4 +1,4 @@
-"""The sections of training: a base model from nothing, and adapters on a base."""
+"""The sections of training: a base model from nothing, adapters on a base, and a draft that proposes its tokens."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ AlgorithmName = Literal["sft", "reptile", "fomaml", "maml", "anil1", "anil", "an
 HeadName = Literal["lm_head_lora", "final_hidden", "last_layers"]
 ModuleName = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TrackerName = Literal["trackio", "wandb", "mlflow", "tensorboard"]
+
+
+def check_heads(hidden_size: int, heads: int, kv_heads: int) -> None:
+    """ValueError where no attention has this shape."""
+    if hidden_size % heads or heads % kv_heads:
+        raise ValueError("heads divides hidden_size, and kv_heads divides heads")
+    if hidden_size // heads % 2:
+        raise ValueError("hidden_size / heads is even: rotary embeddings turn pairs")
 
 
 class BaseSection(Section):
@@ -34,10 +42,7 @@ class BaseSection(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> BaseSection:
-        if self.hidden_size % self.heads or self.heads % self.kv_heads:
-            raise ValueError("heads divides hidden_size, and kv_heads divides heads")
-        if self.hidden_size // self.heads % 2:
-            raise ValueError("hidden_size / heads is even: rotary embeddings turn pairs")
+        check_heads(self.hidden_size, self.heads, self.kv_heads)
         return self
 
 
@@ -131,4 +136,46 @@ class TrainSection(Section):
     def _rates_differ(self) -> TrainSection:
         if len(set(self.sweep)) < len(self.sweep):
             raise ValueError("sweep names each multiple once")
+        return self
+
+
+class DraftSection(Section):
+    """Phase 1B: a draft model for speculative decoding, trained on teacher text, then on what its target writes."""
+
+    target: str = Field("", description="what it proposes tokens to: a folder or a known hub id; empty: the run's own")
+    model: str = Field("", description="the draft: a folder or a known hub id; empty: one is made from nothing")
+    revision: str = Field("main", description="commit of a hub id; a branch's name takes what is newest")
+    hidden_size: int = Field(128, ge=16, le=8192, description="of one from nothing: width; a multiple of heads")
+    intermediate_size: int = Field(352, ge=16, le=32768, description="of one from nothing: the gated feed-forward")
+    layers: int = Field(1, ge=1, le=80, description="of one from nothing: decoder layers")
+    heads: int = Field(4, ge=1, le=128, description="of one from nothing: query heads")
+    kv_heads: int = Field(2, ge=1, le=128, description="of one from nothing: key and value heads; divides heads")
+    rows_per_step: int = Field(8, ge=1, le=4096, description="rows a step")
+    max_seq_length: int = Field(
+        2048, ge=8, le=131072, description="tokens of the longest row; longer ones are left out"
+    )
+    learning_rate: float = Field(3e-4, gt=0, le=1, description="peak learning rate of AdamW, of each part anew")
+    warmup_steps: int = Field(20, ge=1, description="steps of linear warm-up; a cosine down to a tenth follows")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="of matrices; norms do not decay")
+    save_every: int = Field(100, ge=1, description="steps between checkpoints, the most that a kill loses")
+    sft_steps: int = Field(2000, ge=0, description="steps on teacher text: the dataset's training rows")
+    prompts: int = Field(4000, ge=1, description="training prompts that the target answers, spread over the domains")
+    max_new_tokens: int = Field(256, ge=1, le=16384, description="longest answer")
+    keep: int = Field(
+        64, ge=1, le=4096, description="words of the target's distribution kept at a place; the rest pooled"
+    )
+    offline_steps: int = Field(2000, ge=0, description="steps on the target's answers, KL divergence")
+    rounds: int = Field(2, ge=0, le=100, description="rounds on text that draft and target have just written")
+    round_steps: int = Field(500, ge=1, description="steps of a round")
+    round_prompts: int = Field(1000, ge=1, description="prompts that the draft answers in a round, read by the target")
+    loss: Literal["kl", "tv", "lk"] = Field("lk", description="of the rounds: KL, total variation, or -log acceptance")
+    proposals: int = Field(
+        5, ge=1, le=32, description="tokens the draft proposes at once, where acceptance is measured"
+    )
+    eval_prompts: int = Field(400, ge=2, description="prompts of the test part that acceptance is measured on")
+    sft_control: bool = Field(True, description="go on with teacher text alone for as many steps too, for the table")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> DraftSection:
+        check_heads(self.hidden_size, self.heads, self.kv_heads)
         return self

@@ -20,6 +20,8 @@ from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run
 from cogumi.training.metrics import METRICS, loss_by_step
 
+_OF_THE_DRAFT = ("draft_alpha", "draft_acceptance_length")
+
 
 def write_report(folder: Path) -> dict[str, Any]:
     """Write report.json and report.html beside run.json; returns what report.json holds."""
@@ -58,8 +60,13 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
 
 def _later_stages(folder: Path) -> dict[str, Any]:
     """The figures of the stages after the dataset, by their receipts."""
-    receipts = [read_receipt(folder / artifact) for artifact in ("base", "adapter")]
-    return {receipt["stage"]: receipt["metrics"] for receipt in receipts if receipt}
+    receipts = [read_receipt(folder / artifact) for artifact in ("base", "adapter", "draft")]
+    stages: dict[str, Any] = {receipt["stage"]: dict(receipt["metrics"]) for receipt in receipts if receipt}
+    models = stages.get("train_models", {})  # phase 1B's figures in one place
+    merged = read_receipt(folder / "merged")
+    models |= {"merge_max_rel_err": merged["metrics"]["merge_max_rel_err"]} if merged else {}
+    models |= {name: stages.get("train_draft", {}).get(name) for name in _OF_THE_DRAFT if "train_draft" in stages}
+    return stages
 
 
 def _curves(folder: Path) -> dict[str, list[tuple[int, float]]]:

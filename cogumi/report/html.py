@@ -37,6 +37,7 @@ def render(report: dict[str, Any], rows: ReportRows, curves: Mapping[str, Sequen
         base=base,
         losses=curve(curves["base"], "Training loss by step", ("without context", base["nll_unigram"])) if base else "",
         adapter=report["stages"].get("train_models"),
+        draft=report["stages"].get("train_draft"),
         arms=[(title, curve(curves[arm], title)) for arm, title in ARMS.items() if curves.get(arm)],
     )
     return str(page)

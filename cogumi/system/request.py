@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cogumi.dataset.request import DatasetRequest
 from cogumi.store.requests import KeptRequest
-from cogumi.training.request import BaseRequest, TrainRequest
+from cogumi.training.request import BaseRequest, DraftRequest, TrainRequest
 
 
 class PipelineRequest(KeptRequest):
@@ -44,6 +44,10 @@ class PipelineRequest(KeptRequest):
         what is in the run's folder.
         """
         return TrainRequest(**self._of_all(version), base=base)
+
+    def draft(self, version: str, target: str) -> DraftRequest:
+        """What the draft's phase is asked for, given the dataset's label and the target's id; without them as above."""
+        return DraftRequest(**self._of_all(version), target=target)
 
     def _of_all(self, version: str) -> dict[str, Any]:
         asked = self.dataset

@@ -11,13 +11,18 @@ figures = make_adapter(recipe, folder, dataset, model, device)
 from __future__ import annotations
 
 import shutil
+import statistics
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import torch
+from transformers import LlamaForCausalLM
 
+from cogumi.errors import InputError, RunError
 from cogumi.lm.device import Device
 from cogumi.lm.model import load_chat_tokenizer, load_llama, model_folder
 from cogumi.lm.tokenizer import TrainingTokenizer
@@ -25,7 +30,10 @@ from cogumi.recipe import Recipe, content_hash
 from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of, write_json
 from cogumi.store.run_folder import RunFolder
+from cogumi.training.adapt import adapt
+from cogumi.training.adaptable import Adaptable
 from cogumi.training.adapter import save_adapter
+from cogumi.training.algorithms import MetaWeights
 from cogumi.training.arms import META, SFT, Arms, Bench, Watch, arm_resumes_exactly, new_bench, run_arms, with_best_rate
 from cogumi.training.base import READ, DatasetInput
 from cogumi.training.claim import train_section_of
@@ -89,12 +97,14 @@ def make_adapter(
             watch(arm, step)
 
         arithmetic = torch.bfloat16 if device.torch_name.startswith("cuda") else torch.float32
-        bench = new_bench(section, load_llama(str(base), arithmetic, device.torch_name), recipe.seed)
+        llama = load_llama(str(base), arithmetic, device.torch_name)
+        bench = new_bench(section, llama, recipe.seed)
         arms = run_arms(bench, plan, checkpoints, told, stop)
         figures = _figures(bench, plan, arms, device)
         figures["resumed_bit_exact"] = arm_resumes_exactly(bench, plan, checkpoints / "replay")
         figures |= {"dataset": data.artifact_id, "base": model.artifact_id, "trackers_failed": trackers.failed}
         weights, inner = arms.trained[META].weights, bench.inner(bench.algorithm)
+        figures["adapt_seconds"] = _adapt_seconds(llama, bench, plan, weights)
         save_adapter(draft.path, bench.body, bench.head, weights, inner, model.artifact_id)
         for name, file in arms.files.items():
             shutil.copyfile(checkpoints / f"{file}.jsonl", draft.path / f"{name}.jsonl")
@@ -105,6 +115,23 @@ def make_adapter(
         draft.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
     return dict(draft.metrics)
+
+
+def _adapt_seconds(llama: LlamaForCausalLM, bench: Bench, plan: TrainingPlan, weights: MetaWeights) -> float | None:
+    """What adapting to a test task's support set takes, leaving each row out in turn included: the median of three.
+    None where nothing adapts, or there is no such task.
+    """
+    inner = bench.inner(bench.algorithm)
+    if not plan.test or not inner.steps or bench.section.support < 2:
+        return None
+    of = Adaptable(llama, bench.body, bench.head, weights, inner, "")
+    seconds = []
+    for episode in plan.test[:3]:
+        began = time.monotonic()
+        with suppress(RunError, InputError):  # a task that does not gain takes as long
+            adapt(of, episode.support)
+        seconds.append(time.monotonic() - began)
+    return round(statistics.median(seconds), 4)
 
 
 def open_model(recipe: Recipe, source: str) -> tuple[Path, TrainingTokenizer]:

@@ -26,9 +26,10 @@ from cogumi.store.files import sha256_of
 from cogumi.store.run_folder import RunFolder
 from cogumi.training.claim import section_of
 from cogumi.training.corpus import Corpus, read_corpus, text_files, unigram_nll
+from cogumi.training.fitting import Fitted, Step
 from cogumi.training.metrics import METRICS, MetricsFile
 from cogumi.training.plan import split_by_recipe, split_inputs
-from cogumi.training.pretrain import Pretrained, Schedule, Step, new_llama, pretrain, validation_nll
+from cogumi.training.pretrain import Schedule, new_llama, pretrain, validation_nll
 from cogumi.training.stopping import Stop
 from cogumi.training.tensor_file import disk_errors
 
@@ -88,7 +89,7 @@ def make_base(
             raise RunError("run-stopped", f"{folder.name}: base, step {done.step} of {section.steps}")
         figures = _figures(model, corpus, section, done, device)
         figures |= {"dataset": data.artifact_id, "nll_first": first, "rows_apart": len(apart)}
-        _write_model(model.cpu(), tokenizer, draft.path)
+        write_model(model.cpu(), tokenizer, draft.path)
         shutil.copyfile(checkpoints / METRICS, draft.path / METRICS)
         draft.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -125,7 +126,7 @@ def schedule_of(section: BaseSection, seed: int) -> Schedule:
 
 
 def _figures(
-    model: LlamaForCausalLM, corpus: Corpus, section: BaseSection, done: Pretrained, device: Device
+    model: LlamaForCausalLM, corpus: Corpus, section: BaseSection, done: Fitted, device: Device
 ) -> dict[str, Any]:
     """`nll_unigram` is the control: a model that does not beat it has learned nothing of context."""
     last = validation_nll(model, corpus.validation, section.seq_length, device.torch_name)
@@ -147,7 +148,8 @@ def _figures(
     }
 
 
-def _write_model(model: LlamaForCausalLM, tokenizer: TrainingTokenizer, folder: Path) -> None:
+def write_model(model: LlamaForCausalLM, tokenizer: TrainingTokenizer, folder: Path) -> None:
+    """As transformers reads it, with tokenizer and every token that ends a turn. Raises OSError."""
     model.generation_config = generation_config(tokenizer)
     disable_progress_bar()
     with disk_errors():

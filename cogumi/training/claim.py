@@ -11,10 +11,11 @@ import orjson
 from cogumi.errors import InputError
 from cogumi.lm.device import Device, claim_device
 from cogumi.lm.hub import HUB
-from cogumi.recipe import BaseSection, Recipe, TrainSection
+from cogumi.recipe import BaseSection, DraftSection, Recipe, TrainSection
 
 _STATE_BYTES = 16  # a trained parameter: fp32 weight, gradient, two moments
 _SPARE_GIB = 1.0
+_SCORED_TOKENS = 4096
 _ROW_TOKENS = 300  # of a row, where the rows are not read yet
 _WIDTHS = {"everything": (10, 3), "products": (8, 2), "inputs": (2, 0)}
 """Numbers kept a layer and token: times the width, times the feed-forward's. Measured at 8B, see docs/benchmarks."""
@@ -69,14 +70,33 @@ def shape_of_base(section: BaseSection, vocab_size: int) -> Shape:
     )
 
 
+def draft_section_of(recipe: Recipe) -> DraftSection:
+    """The recipe's section of the draft model. Raises InputError stage-not-in-recipe where it has none."""
+    if recipe.draft is None:
+        raise InputError("stage-not-in-recipe", f"{recipe.name}: draft")
+    return recipe.draft
+
+
 def shape_of_model(recipe: Recipe) -> Shape:
     """Of the model that adapters go on: a folder's, a hub id's, or the one that the recipe makes.
 
     Raises InputError model-not-allowed, model-unreadable.
     """
     source = train_section_of(recipe).base
-    if not source:
-        return shape_of_base(section_of(recipe), recipe.dataset.tokenizer.vocab_size)
+    return shape_of(source) if source else shape_of_base(section_of(recipe), recipe.dataset.tokenizer.vocab_size)
+
+
+def shape_of_target(recipe: Recipe, target: str = "") -> Shape:
+    """Of the model that a draft proposes to, as `draft_memory_gib` says."""
+    named = target or draft_section_of(recipe).target
+    if named:
+        return shape_of(named)
+    made = recipe.train is None
+    return shape_of_base(section_of(recipe), recipe.dataset.tokenizer.vocab_size) if made else shape_of_model(recipe)
+
+
+def shape_of(source: str) -> Shape:
+    """Of a folder's or a hub id's model. Raises InputError model-not-allowed, model-unreadable."""
     if source in HUB:
         return Shape(*HUB[source])
     if not Path(source).is_dir():
@@ -114,6 +134,23 @@ def adapter_memory_gib(recipe: Recipe) -> float:
     return float(2 * shape.parameters + (_STATE_BYTES + 2) * lora + kept + logits) / 2**30 + _SPARE_GIB
 
 
+def draft_memory_gib(recipe: Recipe, target: str = "") -> float:
+    """What training a draft needs, roughly: the frozen target in bf16, the draft with its optimizer state, and a step's
+    activations and logits, three times in fp32, or the target's on as many tokens as go at once.
+
+    The target is `target`, or the model that the recipe names or makes.
+    """
+    section, of_target = draft_section_of(recipe), shape_of_target(recipe, target)
+    draft = shape_of(section.model) if section.model else Shape(
+        section.hidden_size, section.intermediate_size, section.layers, section.heads, section.kv_heads,
+        of_target.vocabulary, True,
+    )  # fmt: skip
+    tokens = section.rows_per_step * _ROW_TOKENS
+    activations = tokens * draft.layers * (16 * draft.hidden + 8 * draft.intermediate) * 2
+    logits = 12 * max(tokens, _SCORED_TOKENS) * of_target.vocabulary
+    return float(2 * of_target.parameters + _STATE_BYTES * draft.parameters + activations + logits) / 2**30 + _SPARE_GIB
+
+
 def training_is_installed() -> bool:
     """Whether the extra `train` is there."""
     return all(find_spec(name) is not None for name in ("torch", "transformers", "safetensors", "peft"))
@@ -125,20 +162,28 @@ def claim_for_base(recipe: Recipe) -> Device:
     Raises InputError torch-missing, stage-not-in-recipe; RunError no-gpu, gpu-of-another-kind, gpu-too-small.
     """
     section = section_of(recipe)
-    _need_torch(f"{recipe.name}: base")
+    need_torch(f"{recipe.name}: base")
     return claim_device(memory_gib(section, recipe.dataset.tokenizer.vocab_size), allow_cpu=True)
 
 
 def claim_for_adapters(recipe: Recipe) -> Device:
     """As claim_for_base. A base of more than 500M parameters is not trained on a CPU: it would take days."""
     need = adapter_memory_gib(recipe)
-    _need_torch(f"{recipe.name}: train")
+    need_torch(f"{recipe.name}: train")
     return claim_device(need, allow_cpu=shape_of_model(recipe).parameters < _CPU_PARAMETERS)
+
+
+def claim_for_draft(recipe: Recipe, target: str = "") -> Device:
+    """As claim_for_adapters, by the size of the target."""
+    need = draft_memory_gib(recipe, target)
+    need_torch(f"{recipe.name}: draft")
+    return claim_device(need, allow_cpu=shape_of_target(recipe, target).parameters < _CPU_PARAMETERS)
 
 
 _CPU_PARAMETERS = 5e8
 
 
-def _need_torch(what: str) -> None:
+def need_torch(what: str) -> None:
+    """Raises InputError torch-missing where the extra `train` is not there."""
     if not training_is_installed():
         raise InputError("torch-missing", what)

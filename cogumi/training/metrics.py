@@ -20,7 +20,7 @@ METRICS = "metrics.jsonl"
 
 
 class MetricsFile:
-    """Appends steps; any dataclass with a `step` will do."""
+    """Appends steps; any dataclass with a `step` will do, and more beside it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,15 +33,15 @@ class MetricsFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
 
-    def add(self, step: Any) -> None:
-        self._file.write(orjson.dumps(asdict(step), option=orjson.OPT_APPEND_NEWLINE))
+    def add(self, step: Any, **more: str) -> None:
+        self._file.write(orjson.dumps(more | asdict(step), option=orjson.OPT_APPEND_NEWLINE))
         self._file.flush()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file by step, each step once; a torn last line is left out."""
+    """The lines of a metrics file, each step of a part once; a torn last line is left out."""
     rows = [found[1] for found in read_foreign_jsonl(path) if isinstance(found, tuple)]
-    return list({row["step"]: row for row in rows if "step" in row}.values())
+    return list({(row.get("part"), row["step"]): row for row in rows if "step" in row}.values())
 
 
 def loss_by_step(path: Path) -> list[tuple[int, float]]:

@@ -94,6 +94,11 @@ class TrainRequest(ModelRequest):
     )
 
     @property
+    def merged(self) -> str:
+        """The name that base and adapter in one are published under."""
+        return f"{self.name}-merged"
+
+    @property
     def base_name(self) -> str:
         return self.base.partition("@")[0]
 
@@ -102,15 +107,61 @@ class TrainRequest(ModelRequest):
         return [*named, f"--versions {self.store}"] if named else []
 
 
+class DraftRequest(ModelRequest):
+    """A draft model for a target that is at hand."""
+
+    file: ClassVar[str] = "draft-request.json"
+    stage: ClassVar[str] = "draft"
+    made: ClassVar[str] = "draft"
+
+    target: str = Field(
+        "",
+        pattern=r"^([a-z0-9][a-z0-9._-]{0,62}(@(latest|v?[0-9]+))?)?$",
+        description="NAME or NAME@VERSION of a published target; empty: the recipe's draft.target, or the run's own",
+    )
+
+    @property
+    def target_name(self) -> str:
+        return self.target.partition("@")[0]
+
+    def _published(self) -> list[str]:
+        named = [f"--{what} {name}" for what, name in (("dataset", self.dataset), ("target", self.target)) if name]
+        return [*named, f"--versions {self.store}"] if named else []
+
+
+def base_of_run(folder: RunFolder) -> str:
+    """The base model that the run's adapter was trained on. Raises as fetch_base, and RunError run-without-request."""
+    request = TrainRequest.kept(folder.path)
+    models = Versions(request.store, request.base_name) if request.base else None
+    return fetch_base(request, folder, models)[0]
+
+
+def fetch_target(request: DraftRequest, folder: RunFolder, models: Versions | None) -> tuple[str, str]:
+    """The draft's target (a folder on this machine, or a hub id) and its id: a published one, the recipe's, or the
+    run's merged model; the run's base where it has no adapter.
+
+    Raises RunError version-not-found, run-without-merged, run-without-base; StorageError artifact-damaged.
+    """
+    if models is not None:
+        return _fetched(models, request.target, folder)
+    draft = request.load().draft
+    if draft is not None and draft.target:
+        return draft.target, draft.target
+    for name in ("merged", "base"):
+        if (folder.path / name / "receipt.json").is_file():
+            return str(folder.path / name), f"{folder.name}/{name}"
+        if name == "merged" and (folder.path / "adapter" / "receipt.json").is_file():
+            raise RunError("run-without-merged", str(folder.path))
+    raise RunError("run-without-base", str(folder.path))
+
+
 def fetch_base(request: TrainRequest, folder: RunFolder, models: Versions | None) -> tuple[str, str]:
     """The base model (a folder on this machine, or a hub id) and its id, fetched and checked where it lies in a store.
 
     Raises RunError version-not-found, run-without-base; StorageError artifact-damaged.
     """
     if models is not None:
-        version = models.get(request.base.partition("@")[2] or "latest")
-        into = folder.path / "inputs" / f"{models.name}-{version.data}"
-        return str(models.fetch(version.label, into)), f"{models.name}@{version.label}"
+        return _fetched(models, request.base, folder)
     train = request.load().train
     if train is not None and train.base:
         return train.base, train.base
@@ -132,3 +183,9 @@ def fetch_dataset(request: ModelRequest, folder: RunFolder, datasets: Versions |
     version = datasets.get(request.version)
     into = folder.path / "inputs" / f"{datasets.name}-{version.data}"
     return datasets.fetch(version.label, into), f"{datasets.name}@{version.label}"
+
+
+def _fetched(models: Versions, asked: str, folder: RunFolder) -> tuple[str, str]:
+    version = models.get(asked.partition("@")[2] or "latest")
+    into = folder.path / "inputs" / f"{models.name}-{version.data}"
+    return str(models.fetch(version.label, into)), f"{models.name}@{version.label}"

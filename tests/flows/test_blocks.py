@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,8 @@ async def test_a_block_that_is_not_there_is_named(root: Path, named: dict[str, o
 
 def test_prefects_own_command_registers_every_block() -> None:
     command = [str(Path(sys.executable).parent / "prefect"), "block", "register", "-m", "blocks"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    patient = {**os.environ, "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=patient)
     assert done.returncode == 0, done.stderr
     for block in BLOCKS:
         assert issubclass(block, Block)

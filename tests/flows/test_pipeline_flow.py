@@ -20,7 +20,7 @@ from cogumi.store.artifacts import read_receipt
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 from cogumi.system.request import PipelineRequest
-from cogumi.training.request import BaseRequest, TrainRequest
+from cogumi.training.request import BaseRequest, DraftRequest, TrainRequest
 from cogumi.training.watching import WATCHER
 from flows.pipeline import pipeline
 from flows.pretrain_base import pretrain_base
@@ -45,11 +45,13 @@ async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, t
     watched: set[str] = set()
     WATCHER.set(lambda what, step: watched.add(what))
     made = await pipeline(request)
-    assert watched == {"base", "meta", "sft"}, "whoever watches in a terminal sees training through Prefect too"
+    parts = {"sft", "sft-control", "offline", "round-1"}
+    assert watched == {"base", "meta", *parts}, "whoever watches in a terminal sees training through Prefect too"
     assert made == {
         "generate-dataset": "road@v0001",
         "pretrain-base": "road-base@v0001",
         "train-models": "road-adapter@v0001",
+        "train-draft": "road-draft@v0001",
     }
     folder = root / "road-p1"
     paid = check_money(folder)
@@ -66,12 +68,20 @@ async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, t
     assert adapter is not None and adapter["metrics"]["base"] == "road-base@v0001"
     assert adapter["metrics"]["verdict"] in await artifact("road-p1-adapter-comparison")
     assert "gain_ci95" in await artifact("road-p1-adapter")
+    draft = read_receipt(folder / "draft")
+    assert draft is not None and draft["metrics"]["target"] == "road-merged@v0001"
+    assert draft["metrics"]["verdict"] in await artifact("road-p1-draft-acceptance")
+    assert "draft_acceptance_length" in await artifact("road-p1-draft")
+    assert {*Versions(store, "road-draft").get().files} >= {"model.safetensors", "tokenizer.json", "acceptance.json"}
     report = json.loads((folder / "report.json").read_text())["stages"]
     assert report["generate_dataset"]["rows"] == 80 and report["pretrain_base"]["learned"]
     assert report["train_models"]["resumed_bit_exact"] and report["train_models"]["gain_mean"] is not None
+    models = report["train_models"]
+    assert models["merge_max_rel_err"] < 1e-6 and 0 < models["draft_alpha"] < 1 < models["draft_acceptance_length"] < 6
     page = unescape((folder / "report.html").read_text())
     assert "<h2>Adapter</h2>" in page and adapter["metrics"]["verdict"].lower() in page.lower()
     assert "Held-out loss by learning rate: meta" in page
+    assert "<h2>Draft model</h2>" in page and draft["metrics"]["verdict"].lower() in page.lower()
     assert "Base model" in page and "it has learned from context" in page and "Training loss by step" in page
     assert PipelineRequest.kept(folder).dataset.period == "p1"
 
@@ -81,18 +91,20 @@ async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, t
     assert again is not None and again["created"] == receipt["created"], "and nothing trained"
     again = read_receipt(folder / "adapter")
     assert again is not None and again["created"] == adapter["created"]
+    again = read_receipt(folder / "draft")
+    assert again is not None and again["created"] == draft["created"]
 
 
 async def test_a_recipe_without_a_base_ends_after_the_dataset(root: Path, tmp_path: Path) -> None:
     data = DatasetRequest(
         dataset="short", period="p1", root=str(root), versions=str(tmp_path / "store"),
-        overrides=["base=null", "train=null", "dataset.cells={math: {easy: 4}}"],
+        overrides=["base=null", "train=null", "draft=null", "dataset.cells={math: {easy: 4}}"],
     )  # fmt: skip
     assert await pipeline(PipelineRequest(dataset=data, dispatch="local")) == {"generate-dataset": "short@v0001"}
 
 
 async def test_a_recipe_block_serves_all_phases(root: Path, tmp_path: Path) -> None:
-    steps = ["base.steps=7", "base.warmup_steps=2", "dataset.split.validation=0.2", "train=null"]
+    steps = ["base.steps=7", "base.warmup_steps=2", "dataset.split.validation=0.2", "train=null", "draft=null"]
     await RecipeBlock(preset="tiny", overrides=steps).asave("seven-steps", overwrite=True)
     data = DatasetRequest(
         dataset="by-block", period="p1", root=str(root), versions=str(tmp_path / "store"), recipe_block="seven-steps"
@@ -110,6 +122,9 @@ def test_a_run_is_resumed_as_what_it_was_started_as(tmp_path: Path) -> None:
         assert kept(folder.path) == ("pretrain-base/h100", base)
         train.keep(folder.path)
         assert kept(folder.path) == ("train-models/h100", train)
+        draft = DraftRequest(run="r", root=str(tmp_path), target="some-merged@v0002")
+        draft.keep(folder.path)
+        assert kept(folder.path) == ("train-draft/h100", draft)
         data.keep(folder.path)
         assert kept(folder.path) == ("generate-dataset/on-demand", data)
         whole = PipelineRequest(dataset=data)
@@ -132,7 +147,7 @@ def test_a_gpu_pool_without_a_gpu_refuses_before_anything_is_loaded(
         pretrain_base(BaseRequest(dataset="never-looked-for", root=str(root)))
     assert not root.exists()
     with pytest.raises(InputError, match="stage-not-in-recipe"):
-        pretrain_base(BaseRequest(overrides=["base=null", "train=null"], root=str(root)))
+        pretrain_base(BaseRequest(overrides=["base=null", "train=null", "draft=null"], root=str(root)))
     with pytest.raises(RunError, match=r"no-gpu|gpu-of-another-kind"):
         train_models(TrainRequest(root=str(root)))
     assert not root.exists()

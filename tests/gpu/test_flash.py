@@ -22,10 +22,11 @@ from cogumi.training.clusters import Item
 from cogumi.training.corpus import Corpus
 from cogumi.training.determinism import embedded
 from cogumi.training.episodes import EpisodeSampler, fixed_episodes
+from cogumi.training.fitting import Step
 from cogumi.training.head import OutputHead
 from cogumi.training.lora import LoraShape
 from cogumi.training.meta_train import MetaSchedule, meta_train
-from cogumi.training.pretrain import Schedule, Step, new_llama, pretrain
+from cogumi.training.pretrain import Schedule, new_llama, pretrain
 from cogumi.training.replay import resumes_exactly
 from tests.unit.training.models import VOCABULARY, example, llama
 

@@ -14,7 +14,7 @@ from cogumi.recipe import BaseSection
 from cogumi.training.base import schedule_of
 from cogumi.training.claim import memory_gib
 from cogumi.training.corpus import Corpus, take_windows
-from cogumi.training.pretrain import _loss, new_llama, pretrain, validation_nll
+from cogumi.training.pretrain import new_llama, pretrain, validation_nll, window_loss
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")]
 SECTION = BaseSection(
@@ -44,8 +44,8 @@ def corpus() -> Corpus:
 def test_bf16_on_the_card_is_fp32_on_the_cpu_within_its_rounding(corpus: Corpus) -> None:
     model = new_llama(config(), 0)
     windows = take_windows(corpus.train, torch.arange(0, 1600, 100), 128)
-    plain = float(_loss(model, windows, "cpu").detach())
-    fast = float(_loss(model.to("cuda"), windows, "cuda").detach())
+    plain = float(window_loss(model, windows, "cpu").detach())
+    fast = float(window_loss(model.to("cuda"), windows, "cuda").detach())
     assert fast == pytest.approx(plain, rel=5e-3)
 
 

@@ -27,7 +27,7 @@ TRIGGER = "cogumi: train on every new dataset"
 
 def pipeline(site: Site, run: str, *overrides: str, train: bool = False) -> str:
     """Dataset and base; `train`: adapters too."""
-    changes = [*overrides, *([] if train else ["train=null"])]
+    changes = [*overrides, *([] if train else ["train=null", "draft=null"])]
     data = {"recipe": "tiny", "dataset": "gpu", "run": run, "period": run, "overrides": changes}
     return site.start("pipeline/on-demand", {"dataset": data, "dispatch": "pools"})
 
@@ -125,7 +125,7 @@ def test_a_new_dataset_is_trained_on_where_the_trigger_is_on_and_once(site: Site
             "dataset": "watched",
             "run": "watched-1",
             "period": "1",
-            "overrides": ["train=null"],
+            "overrides": ["train=null", "draft=null"],
         }
         assert site.ended(site.start("generate-dataset/on-demand", request))["state_type"] == "COMPLETED"
         until(lambda: site.runs("base-watched-v1"), 60)

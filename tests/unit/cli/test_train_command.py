@@ -45,6 +45,23 @@ def test_adapters_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monk
     assert "train_models" in json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())["stages"]
     adapts_to_examples(tmp_path, partial(here, command="adapt"))
     merges(tmp_path, partial(here, command="merge"), monkeypatch)
+    trains_a_draft(tmp_path, here)
+
+
+def trains_a_draft(folder: Path, run: Callable[..., str]) -> None:
+    """`cogumi run draft` for the merged model; afterwards the same again, shown to a reader."""
+    told = json.loads(run("draft", "--dry-run", "--json"))
+    assert (told["sft_steps"], told["distillation_steps"], told["control_steps"]) == (12, 12, 12)
+    assert 1 < told["memory_gib"] < 2 and "12 steps on teacher text" in " ".join(run("draft", "--dry-run").split())
+    with pytest.raises(InputError, match="model-not-allowed"):
+        run("draft", "--no-prefect", "--set", "draft.model=nowhere")
+    made = json.loads(run("draft", "--no-prefect", "--json"))["stages"]["train_draft"]
+    assert made["target"] == "tiny/merged" and 0 < made["draft_alpha"] < 1
+    stages = json.loads((folder / "runs" / "tiny" / "report.json").read_text())["stages"]
+    assert stages["train_models"]["draft_acceptance_length"] == made["draft_acceptance_length"]
+    assert {"adapt_seconds", "merge_max_rel_err"} <= stages["train_models"].keys()
+    shown = run("draft", "--no-prefect")
+    assert made["verdict"] in " ".join(shown.split()) and "unigram" in shown and "tokens a round" in shown
 
 
 def adapts_to_examples(folder: Path, adapt: Callable[..., str]) -> None:
@@ -109,6 +126,8 @@ def merges(folder: Path, merge: Callable[..., str], monkeypatch: pytest.MonkeyPa
         merge("--base", "runs/tiny/base")
     monkeypatch.setenv("COGUMI_POOL", "gpu-h100")
     monkeypatch.setenv("COGUMI_GPU", "a card that nobody makes")
-    told = json.loads(merge("--run", "tiny", "--json"))
+    told = json.loads(merge("--run", "tiny", "--out", "fresh", "--json"))
     assert "no-gpu" in told["outputs_not_compared"] or "gpu-of-another-kind" in told["outputs_not_compared"]
     assert told["targets"] == 15, "merged and checked all the same"
+    monkeypatch.delenv("COGUMI_POOL")
+    monkeypatch.delenv("COGUMI_GPU")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+PATIENT = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}  # the codes import Prefect before its settings
+
 
 def test_a_flow_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
     """The signal hits while the flow's own code runs: Prefect then gives it to the handler that was there before."""
@@ -25,9 +27,9 @@ def test_a_flow_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> N
         except KeyboardInterrupt:
             print("interrupted")
         """
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    environment = {**os.environ, **PATIENT, "PREFECT_HOME": str(tmp_path / "prefect")}
     done = subprocess.run(  # returns when all who hold its output are gone, the server too
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done
 
@@ -47,9 +49,9 @@ def test_what_the_temporary_server_logs_is_in_a_file_and_not_on_the_terminal(tmp
         run_flow("spoken", {})
         """
     loud = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "DEBUG", "PREFECT_SERVER_LOGGING_LEVEL": "DEBUG"}
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), **loud}
+    environment = {**os.environ, **PATIENT, "PREFECT_HOME": str(tmp_path / "prefect"), **loud}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0 and "Flow run" in done.stderr, done
     assert "prefect.server" not in done.stderr
@@ -64,5 +66,5 @@ def test_a_temporary_server_that_does_not_start_is_a_clear_error(tmp_path: Path)
         "PREFECT_HOME": str(tmp_path),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "2",
     }
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and "prefect-no-server" in done.stderr and "Traceback" not in done.stderr, done

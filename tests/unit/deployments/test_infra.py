@@ -69,6 +69,6 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     for unit in UNITS.glob("*.service"):
         (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/cogumi/.venv/bin", str(here)))
     done = subprocess.run(
-        [str(command), "verify", *map(str, tmp_path.glob("*.service"))], capture_output=True, text=True, timeout=60
+        [str(command), "verify", *map(str, tmp_path.glob("*.service"))], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0 and not done.stderr, done.stderr

@@ -87,7 +87,7 @@ def loaded(endpoint: str, home: Path, name: str = NAME) -> subprocess.CompletedP
         [sys.executable, "-c", code, name],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=environment,
         cwd=Path(__file__).parents[3],
     )

@@ -35,7 +35,7 @@ CPU = Device("cpu", "CPU", "", simulated=False)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Recipe, RunFolder, dict[str, object]]]:
     """The tiny recipe's dataset and base model."""
-    recipe = load_recipe("tiny", ["dataset.split.validation=0.15", "train=null"])
+    recipe = load_recipe("tiny", ["dataset.split.validation=0.15", "train=null", "draft=null"])
     with RunFolder.open(tmp_path_factory.mktemp("runs"), "r", recipe) as folder:
 
         async def make() -> None:
@@ -79,7 +79,7 @@ def test_the_control_tells_a_model_that_has_learned_nothing(
 ) -> None:
     """Known bad: one step of training. The control must say so, else it could not say anything."""
     _, folder, _ = made
-    recipe = load_recipe("tiny", ["base.steps=1", "train=null"])
+    recipe = load_recipe("tiny", ["base.steps=1", "train=null", "draft=null"])
     with RunFolder.open(tmp_path, "bad", recipe) as other:
         figures = make_base(recipe, other, DatasetInput(folder.dataset, "r"), CPU)
     assert figures["learned"] is False
@@ -143,7 +143,7 @@ def test_bad_sections_are_refused_before_anything_is_loaded() -> None:
         with pytest.raises(InputError, match="recipe-bad-value"):
             load_recipe("tiny", [override])
     with pytest.raises(InputError, match="stage-not-in-recipe"):
-        section_of(load_recipe("tiny", ["base=null", "train=null"]))
+        section_of(load_recipe("tiny", ["base=null", "train=null", "draft=null"]))
 
 
 def test_the_memory_that_is_asked_for_covers_the_state_and_grows_with_the_model() -> None:

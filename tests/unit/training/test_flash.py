@@ -13,15 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from transformers import LlamaForCausalLM
 
-from cogumi.training import pretrain
 from cogumi.training.algorithms import Algorithm, Inner, MetaWeights, meta_loss
 from cogumi.training.attention import by_example, varlen
 from cogumi.training.body import Keep, LlamaBody
+from cogumi.training.fitting import fixed_attention
 from cogumi.training.flash import packed_attention
 from cogumi.training.head import OutputHead
 from cogumi.training.inner import new_rates
 from cogumi.training.lora import LoraShape, new_lora
+from cogumi.training.pretrain import window_loss
 from tests.unit.training.models import VOCABULARY, episode, llama, stirred, switches
 
 
@@ -125,17 +127,18 @@ def test_compiled_and_checkpointed_it_is_plain_attention(
     assert switches() == (0, True) and graphs["unique_graphs"] == 2
 
 
-def test_on_a_card_a_base_trains_through_the_kernels(kernels: Kernels) -> None:
+def test_on_a_card_a_base_trains_through_the_kernels(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model's own attention serves before and after, and gives the same loss and gradient."""
     model = llama(torch.float32, layers=2)
     windows = torch.randint(0, VOCABULARY, (3, 13), generator=torch.Generator().manual_seed(0))
 
     def loss_and_gradients() -> list[Tensor]:
-        loss = pretrain._loss(model, windows, "cpu")
+        loss = window_loss(model, windows, "cpu")
         return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
 
     before = loss_and_gradients()
-    with pretrain._attention(model, "cuda:0"):
+    monkeypatch.setattr(LlamaForCausalLM, "device", torch.device("cuda:0"))
+    with fixed_attention(model):
         found = loss_and_gradients()
     assert kernels.forwards == 2 and kernels.backwards == [(2, False)] * 2
     assert all(map(torch.equal, before, loss_and_gradients())) and kernels.forwards == 2

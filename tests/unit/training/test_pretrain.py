@@ -16,7 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from cogumi.errors import RunError, StorageError
 from cogumi.training.checkpoint import load_newest, save_checkpoint
 from cogumi.training.corpus import Corpus, take_windows, window_starts
-from cogumi.training.pretrain import Schedule, Step, new_llama, pretrain, validation_nll
+from cogumi.training.fitting import Step
+from cogumi.training.pretrain import Schedule, new_llama, pretrain, validation_nll
 from cogumi.training.schedule import warmup_cosine
 from cogumi.training.stopping import Stop, interruptible
 
@@ -153,8 +154,8 @@ def test_an_error_of_the_work_is_the_callers(corpus: Corpus) -> None:
 @pytest.mark.parametrize("damage", ["tensors", "state", "missing"])
 def test_a_damaged_newest_checkpoint_is_passed_over_and_told(corpus: Corpus, tmp_path: Path, damage: str) -> None:
     whole = trained(corpus, tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000003", "step-00000006"]
-    newest = tmp_path / "step-00000006"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000006", "step-00000008"]
+    newest = tmp_path / "step-00000008"
     if damage == "tensors":
         content = bytearray((newest / "tensors.safetensors").read_bytes())
         content[-3] ^= 1
@@ -165,7 +166,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(corpus: Corpus, tmp
         (newest / "tensors.safetensors").unlink()
     model = new_llama(CONFIG, 2)
     done = pretrain(model, corpus, SCHEDULE, "cpu", tmp_path)
-    assert done.resumed_from == 3 and done.passed_over == ["step-00000006"]
+    assert done.resumed_from == 6 and done.passed_over == ["step-00000008"]
     assert same(weights(model), whole)
 
 
@@ -213,7 +214,14 @@ def test_weights_that_are_no_numbers_end_the_run_and_keep_the_checkpoint(corpus:
     with pytest.raises(RunError, match="loss-not-finite"):
         pretrain(model, corpus, longer, "cpu", tmp_path, poison)
     held = load_newest(tmp_path)
-    assert held is not None and held.step == 6
+    assert held is not None and held.step == 8
+
+
+def test_a_loop_that_has_ended_is_resumed_as_one_that_has(corpus: Corpus, tmp_path: Path) -> None:
+    whole = trained(corpus, tmp_path)
+    model = new_llama(CONFIG, 2)
+    done = pretrain(model, corpus, SCHEDULE, "cpu", tmp_path, lambda step: pytest.fail("there is nothing to do"))
+    assert done.finished and done.resumed_from == 8 and same(weights(model), whole)
 
 
 def test_validation_covers_the_stream_evenly_and_is_that_of_a_loop(corpus: Corpus) -> None:

@@ -50,6 +50,6 @@ def test_a_full_disk_is_named_and_nothing_is_torn(what: str) -> None:
         miss("bwrap")
     small_disk = ["bwrap", "--dev-bind", "/", "/", "--size", "65536", "--tmpfs", "/mnt"]
     done = subprocess.run(
-        [*small_disk, sys.executable, "-c", CODE, what], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [*small_disk, sys.executable, "-c", CODE, what], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.stdout.strip() == "disk-full []", done.stdout + done.stderr

@@ -1,0 +1,108 @@
+"""`cogumi run draft`: a draft model for speculative decoding, trained on what its target writes, and measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cogumi.cli.output import console, print_json, table
+from cogumi.cli.training_bars import training_bars
+from cogumi.cli.with_prefect import run_flow
+from cogumi.errors import Interrupted
+from cogumi.lm.device import device_label
+from cogumi.recipe import DraftSection, Recipe
+from cogumi.report.build import write_report
+from cogumi.store.run_folder import RunFolder, run_path
+from cogumi.store.versions import Versions
+from cogumi.training.claim import claim_for_draft, draft_memory_gib, draft_section_of
+from cogumi.training.request import DraftRequest, fetch_dataset, fetch_target
+from cogumi.training.stopping import interruptible
+from cogumi.training.watching import WATCHER
+
+
+def run_draft(request: DraftRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+    """Run the stage and return its figures."""
+    section = draft_section_of(request.load())
+    try:
+        with training_bars(quiet, _longest(section)):
+            return run_flow("train_draft", request) if prefect else _in_process(request)
+    except KeyboardInterrupt:
+        raise Interrupted("run-interrupted", request.run) from None
+
+
+def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
+    """The dry run: steps of each part, and what they need where the target is at hand."""
+    recipe = request.load()
+    section = draft_section_of(recipe)
+    more = section.offline_steps + section.rounds * section.round_steps
+    told: dict[str, Any] = {
+        "run": request.run, "sft_steps": section.sft_steps, "distillation_steps": more,
+        "control_steps": more if section.sft_control else 0, "rows_per_step": section.rows_per_step,
+    }  # fmt: skip
+    told["memory_gib"] = _memory(request, recipe)
+    if as_json:
+        print_json(told)
+        return
+    memory = "" if told["memory_gib"] is None else f", about {told['memory_gib']:.1f} GiB"
+    console.print(
+        f"draft of {request.run}: {section.sft_steps:,} steps on teacher text, {more:,} on the target's, "
+        f"{told['control_steps']:,} of the control, {section.rows_per_step} rows each{memory}",
+        highlight=False,
+    )
+
+
+def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
+    """What the stage made, and whether distillation was worth it."""
+    folder = run_path(Path(request.root), request.run)
+    console.print(
+        f"[bold green]done[/] draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
+        f"{device_label(figures['device'])}: {figures['draft_alpha']:.1%} of its tokens taken, "
+        f"{figures['draft_acceptance_length']:.2f} tokens a round of {figures['proposals']} proposals",
+        highlight=False,
+    )
+    rows = [
+        [row["draft"], row["decoding"], f"{row['alpha']:.3f}", f"{row['length']:.3f}",
+         "{:.3f} to {:.3f}".format(*row["length_ci95"]), f"{row['share']:.1%}"]
+        for row in figures["table"]
+    ]  # fmt: skip
+    title = f"{figures['prompts']} held-out prompts, {figures['proposals']} proposals a round"
+    console.print(table(title, ["draft", "decoding", "alpha", "tokens a round", "95%", "taken"], rows))
+    console.print(f"  {figures['verdict']}", highlight=False)
+    place = figures.get("artifact") or folder / "draft"
+    console.print(f"  draft:   {place}", highlight=False, soft_wrap=True)
+
+
+def _memory(request: DraftRequest, recipe: Recipe) -> float | None:
+    """GiB; None where the target is not on this machine yet."""
+    return None if request.target else round(draft_memory_gib(recipe), 2)
+
+
+def _longest(section: DraftSection) -> int:
+    """Steps of the longest part: a step does not tell how many there are."""
+    more = section.offline_steps + section.rounds * section.round_steps
+    return max(section.sft_steps, more)
+
+
+def _in_process(request: DraftRequest) -> dict[str, Any]:
+    recipe = request.load()
+    datasets = Versions(request.store, request.name) if request.dataset else None
+    targets = Versions(request.store, request.target_name) if request.target else None
+    watch = WATCHER.get()
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft") as folder:
+        request.keep(folder.path)
+        target = fetch_target(request, folder, targets)
+        device = claim_for_draft(recipe, target[0])
+        dataset = fetch_dataset(request, folder, datasets)
+        from cogumi.training.adapters import ModelInput
+        from cogumi.training.base import DatasetInput
+        from cogumi.training.draft.stage import make_draft
+
+        data, model = DatasetInput(*dataset), ModelInput(*target)
+        figures = interruptible(lambda stop: make_draft(recipe, folder, data, model, device, watch, stop))
+        if request.dataset:
+            models = Versions(request.store, request.models)
+            version = models.publish(folder.path / "draft", folder.name)
+            figures = {**figures, "artifact": f"{models.name}@{version.label}"}
+        if (folder.dataset / "receipt.json").is_file():
+            write_report(folder.path)
+    return figures

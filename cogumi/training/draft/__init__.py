@@ -1,0 +1,1 @@
+"""The draft model: a small one that proposes tokens for a large one to take or refuse."""

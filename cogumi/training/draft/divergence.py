@@ -1,0 +1,89 @@
+"""What a draft is trained to lower: how far its next-token distribution q is from the target's p.
+
+    loss_N = Divergence.LK.loss(logits_NV, soft)
+
+A target's distribution is kept as its most probable words and the mass of all others together, so both are compared on
+K+1 events; with K = V that is the whole distribution. On fewer events no divergence is larger (data processing).
+
+    KL   sum p log(p/q)        cold start: its gradient is large where q is far from p (Hinton et al. 2015)
+    TV   1 - sum min(p, q)     one less the probability that a proposal is taken (Leviathan et al. 2023, corollary 3.6)
+    LK   -log sum min(p, q)    the logarithm of that probability: the gradient of TV over the acceptance, which does
+                               not vanish where little is taken
+
+Shape suffixes: N places, V vocabulary, K words kept, E = K+1 events.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+_LEAST = 1e-30
+
+
+@dataclass(frozen=True, slots=True)
+class Soft:
+    """The target's distribution at N places: words, their log-probabilities, and the log-probability of all others."""
+
+    words_NK: Tensor
+    log_p_NK: Tensor
+    log_rest_N: Tensor
+
+    def __len__(self) -> int:
+        return len(self.words_NK)
+
+    @staticmethod
+    def joined(parts: Sequence[Soft]) -> Soft:
+        """One after the other."""
+        words, log_p, log_rest = ([getattr(part, name) for part in parts] for name in Soft.__slots__)
+        return Soft(torch.cat(words), torch.cat(log_p), torch.cat(log_rest))
+
+    def to(self, device: str) -> Soft:
+        return Soft(self.words_NK.to(device), self.log_p_NK.to(device), self.log_rest_N.to(device))
+
+    @property
+    def log_p_NE(self) -> Tensor:
+        return torch.cat([self.log_p_NK.float(), self.log_rest_N[:, None].float()], -1)
+
+
+def soften(logits_NV: Tensor, keep: int, temperature: float = 1.0) -> Soft:
+    """The `keep` most probable words of each place; all, and a rest of nothing, where the vocabulary is no larger."""
+    log_p_NV = (logits_NV.float() / temperature).log_softmax(-1)
+    keep = min(keep, log_p_NV.shape[-1])
+    log_p_NK, words_NK = log_p_NV.topk(keep, dim=-1)
+    return Soft(words_NK, log_p_NK, _rest(log_p_NV, words_NK))
+
+
+class Divergence(StrEnum):
+    """One of the three above, by the name that recipes use."""
+
+    KL = "kl"
+    TV = "tv"
+    LK = "lk"
+
+    def loss(self, logits_NV: Tensor, soft: Soft) -> Tensor:
+        """Of each place, in nats but for TV (N); differentiable in the draft's logits."""
+        log_q_NV = logits_NV.float().log_softmax(-1)
+        words_NK = soft.words_NK.long()
+        kept_NK = log_q_NV.gather(-1, words_NK)
+        log_q_NE = torch.cat([kept_NK, _rest(log_q_NV, words_NK)[:, None]], -1)
+        log_p_NE = soft.log_p_NE
+        p_NE = log_p_NE.exp()
+        if self is Divergence.KL:
+            possible_NE = p_NE > 0
+            difference_NE = torch.where(possible_NE, log_p_NE, 0.0) - torch.where(possible_NE, log_q_NE, 0.0)
+            return (p_NE * difference_NE).sum(-1)
+        taken_N = torch.minimum(p_NE, log_q_NE.exp()).sum(-1)
+        return 1 - taken_N if self is Divergence.TV else -taken_N.clamp(min=_LEAST).log()
+
+
+def _rest(log_p_NV: Tensor, words_NK: Tensor) -> Tensor:
+    """log of the mass of all other words; -inf where there are none."""
+    if words_NK.shape[-1] == log_p_NV.shape[-1]:
+        return log_p_NV.new_full(log_p_NV.shape[:1], -math.inf)
+    return log_p_NV.scatter(-1, words_NK, -math.inf).logsumexp(-1)

@@ -1,0 +1,50 @@
+"""The draft's task. Only here is torch imported, so that a machine without it can still ask for the stage."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from cogumi.lm.device import Device
+from cogumi.recipe import Recipe
+from cogumi.store.run_folder import RunFolder
+from cogumi.store.versions import Versions
+from cogumi.training.request import DraftRequest, fetch_target
+from cogumi.training.stopping import interruptible
+from cogumi.training.watching import WATCHER
+
+_TOLD_EVERY_S = 10.0
+
+
+@task(name="fetch-target", persist_result=False, cache_policy=NO_CACHE)
+def fetch_published_target(request: DraftRequest, folder: RunFolder, models: Versions | None) -> tuple[str, str]:
+    """The target's folder on this machine, checked, or its hub id; and the id it goes by."""
+    return fetch_target(request, folder, models)
+
+
+@task(name="train-draft-model", persist_result=False, cache_policy=NO_CACHE)
+def train_draft_model(
+    recipe: Recipe, folder: RunFolder, data: tuple[str, str], target: tuple[str, str], device: Device
+) -> dict[str, Any]:
+    """Train from the newest checkpoint on; each part's start, and its loss every 10 s, go to the task's log."""
+    from cogumi.training.adapters import ModelInput  # noqa: PLC0415
+    from cogumi.training.base import DatasetInput  # noqa: PLC0415
+    from cogumi.training.draft.stage import make_draft  # noqa: PLC0415
+    from cogumi.training.fitting import Step  # noqa: PLC0415
+
+    logger, outer = get_run_logger(), WATCHER.get()
+    told, told_of = time.monotonic(), ""
+
+    def watch(part: str, step: Step) -> None:
+        nonlocal told, told_of
+        outer(part, step)
+        if part != told_of or time.monotonic() - told > _TOLD_EVERY_S:
+            told, told_of = time.monotonic(), part
+            logger.info("%s, step %d: loss %.4f, %.0f tokens/s", part, step.step, step.loss, step.tokens_per_s)
+
+    dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*target)
+    return interruptible(lambda stop: make_draft(recipe, folder, dataset, model, device, watch, stop))
