@@ -22,7 +22,7 @@ from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.training.draft.divergence import Soft, soften
 from cogumi.training.fitting import arithmetic, fixed_attention, hidden_of, logits_of
 
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE = {"cuda": 256, "cpu": 64}
 _TOKENS_AT_ONCE = 4096
 
 
@@ -60,8 +60,9 @@ def write_answers(
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), arithmetic(model.device.type):
         torch.manual_seed(how.seed)
-        for start in range(0, len(order), _ROWS_AT_ONCE):
-            chosen = order[start : start + _ROWS_AT_ONCE]
+        at_once = _ROWS_AT_ONCE[model.device.type]
+        for start in range(0, len(order), at_once):
+            chosen = order[start : start + at_once]
             longest = max(len(prompts[number]) for number in chosen)
             ids_BT = torch.full((len(chosen), longest), pad)
             seen_BT = torch.zeros_like(ids_BT)

@@ -3,9 +3,10 @@
     made = train_draft(draft, target, material, section, seed, checkpoints)
 
 Each part is a loop of `fit` with checkpoints of its own, and what is written for it is kept in a file; killed anywhere,
-it goes on from there and ends with the same bits. In a round draft and target answer the same prompts, and the target's
-distribution is learned at every place of both texts: the target's is what acceptance is measured on (see `acceptance`),
-the draft's brings states that the target's does not (Agarwal et al. 2023, GKD; Zhou et al. 2023, DistillSpec).
+it goes on from there and ends with the same bits. In a round draft and target each answer a share of the prompts, and
+the target's distribution is learned at every place of both texts: the target's is what acceptance is measured on (see
+`acceptance`), the draft's brings states that the target's does not (Agarwal et al. 2023, GKD; Zhou et al. 2023,
+DistillSpec).
 """
 
 from __future__ import annotations
@@ -85,9 +86,11 @@ def train_draft(
     for number in range(1, section.rounds + 1):
         name, fresh = f"round-{number}", seed + _ROUND_SEED * number
         prompts = _chosen(material.prompts, section.round_prompts, fresh)
-        both = [road.written(f"{name}-{who}", writer, prompts, fresh) for who, writer in road.writers.items()]
-        rows = [row for pair in zip(*both, strict=True) for row in pair]
-        road.part(name, section.round_steps, road.distillation(rows, Divergence(section.loss), fresh))
+        own = round(section.own_text * len(prompts))
+        rows = road.written(f"{name}-draft", draft, prompts[:own], fresh)
+        rows += road.written(f"{name}-target", target, prompts[own:], fresh)
+        loss_of = road.distillation(rows, Divergence(section.loss), fresh)
+        road.part(name, section.round_steps, loss_of, section.round_rate)
     return Made(sft, road.parts, [row for row, _ in answers])
 
 
@@ -105,16 +108,12 @@ class _Road:
     stop: Stop | None
     parts: dict[str, Fitted] = field(default_factory=dict)
 
-    @property
-    def writers(self) -> dict[str, LlamaForCausalLM]:
-        return {"draft": self.draft, "target": self.target}
-
-    def part(self, name: str, steps: int, loss_of: Loss) -> None:
+    def part(self, name: str, steps: int, loss_of: Loss, rate: float = 1.0) -> None:
         """Train, or go on; nothing for no steps."""
         if not steps:
             return
         s = self.section
-        course = Course(steps, s.learning_rate, s.warmup_steps, s.weight_decay, s.save_every)
+        course = Course(steps, rate * s.learning_rate, s.warmup_steps, s.weight_decay, s.save_every)
         done = fit(self.draft, loss_of, course, self.checkpoints / name, lambda step: self.watch(name, step), self.stop)
         self.parts[name] = done
         if not done.finished:
@@ -122,6 +121,8 @@ class _Road:
 
     def written(self, name: str, writer: LlamaForCausalLM, prompts: Sequence[list[int]], seed: int) -> list[_Row]:
         """Answers, with the target's distribution at each place; from their file where it is there."""
+        if not prompts:
+            return []
         file = self.checkpoints / f"{name}.safetensors"
         held = load_soft(file)
         if held is None:

@@ -98,6 +98,14 @@ class Table:
                 })  # fmt: skip
         return found
 
+    def by_prompt(self) -> list[dict[str, Any]]:
+        """Tokens a round of each prompt, by draft and decoding: for paired comparisons with another table."""
+        return [
+            {"task": question.task,
+             "length": {f"{name}, {decoding}": of[place].length for (name, decoding), of in self.found.items()}}
+            for place, question in enumerate(self.questions)
+        ]  # fmt: skip
+
     def figures(self) -> dict[str, Any]:
         """The stage's: of the distilled draft, sampled unless the name says greedy."""
         told: dict[str, Any] = {

@@ -4,7 +4,7 @@ figures = make_draft(recipe, folder, dataset, target, device)
 
     draft/config.json, model.safetensors, tokenizer.json ...     as transformers reads it
     draft/metrics.jsonl                                          every step of every part
-    draft/acceptance.json                                        the table, by domain too
+    draft/acceptance.json                                        the table, by domain and by prompt too
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def make_draft(
         table = _measured(section, teacher, draft, trained, questions, tokenizer, recipe.seed)
         figures = _figures(section, draft, trained, table, device)
         figures |= {"dataset": data.artifact_id, "target": target.artifact_id}
-        write_json(made.path / TABLE, {"rows": table.rows(), "domains": table.by_domain()})
+        write_json(
+            made.path / TABLE, {"rows": table.rows(), "domains": table.by_domain(), "prompts": table.by_prompt()}
+        )
         write_model(draft.cpu(), tokenizer, made.path)
         shutil.copyfile(checkpoints / METRICS, made.path / METRICS)
         made.metrics |= figures

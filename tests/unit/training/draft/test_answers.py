@@ -48,7 +48,7 @@ def test_greedy_answers_are_those_of_a_loop_and_end_with_the_turn() -> None:
 def test_sampled_answers_have_the_models_frequencies_and_follow_from_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     target, words = model(seed=5), tokenizer()
     (prompt,) = prompts(1)
-    monkeypatch.setattr(answers, "_ROWS_AT_ONCE", 1000)
+    monkeypatch.setattr(answers, "_ROWS_AT_ONCE", {"cpu": 1000})
     before = torch.get_rng_state()
     found = write_answers(target, [prompt] * 4000, Writing(1, 1.0, 7), words)
     again, other = (write_answers(target, [prompt] * 4000, Writing(1, 1.0, seed), words) for seed in (7, 8))

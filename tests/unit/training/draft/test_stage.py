@@ -77,6 +77,8 @@ def test_it_reports_what_it_measured(made: Made) -> None:
     assert told["rows"] == figures["table"] and len(told["rows"]) == 6
     (row,) = [row for row in told["rows"] if (row["draft"], row["decoding"]) == ("distilled", "sampled")]
     assert (row["alpha"], row["length"]) == (figures["draft_alpha"], figures["draft_acceptance_length"])
+    lengths = [prompt["length"]["distilled, sampled"] for prompt in told["prompts"]]
+    assert len(lengths) == figures["prompts"] and sum(lengths) / len(lengths) == pytest.approx(row["length"])
     steps = read_metrics(folder.path / "draft" / "metrics.jsonl")
     assert [(s["part"], s["step"]) for s in steps] == [
         (n, s) for n, count in PARTS.items() for s in range(1, count + 1)
