@@ -21,9 +21,9 @@ from cogumi.training.watching import WATCHER
 
 def run_base(request: BaseRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     """Run the base stage and return its figures."""
-    steps = section_of(request.load()).steps
+    section_of(request.load())
     try:
-        with training_bars(quiet, steps):
+        with training_bars(quiet):
             return run_flow("pretrain_base", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None

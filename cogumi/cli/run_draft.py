@@ -10,7 +10,7 @@ from cogumi.cli.training_bars import training_bars
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
-from cogumi.recipe import DraftSection, Recipe
+from cogumi.recipe import Recipe
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
@@ -22,9 +22,9 @@ from cogumi.training.watching import WATCHER
 
 def run_draft(request: DraftRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     """Run the stage and return its figures."""
-    section = draft_section_of(request.load())
+    draft_section_of(request.load())
     try:
-        with training_bars(quiet, _longest(section)):
+        with training_bars(quiet):
             return run_flow("train_draft", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
@@ -75,12 +75,6 @@ def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
 def _memory(request: DraftRequest, recipe: Recipe) -> float | None:
     """GiB; None where the target is not on this machine yet."""
     return None if request.target else round(draft_memory_gib(recipe), 2)
-
-
-def _longest(section: DraftSection) -> int:
-    """Steps of the longest part: a step does not tell how many there are."""
-    more = section.offline_steps + section.rounds * section.round_steps
-    return max(section.sft_steps, more)
 
 
 def _in_process(request: DraftRequest) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from cogumi.training.watching import WATCHER
 
 
 @contextmanager
-def training_bars(quiet: bool, steps: int = 0, usd_per_hour: float = 0.0) -> Iterator[None]:
-    """Show what is trained inside the block, a line each; `steps` are those in all, where a step does not tell."""
+def training_bars(quiet: bool, usd_per_hour: float = 0.0) -> Iterator[None]:
+    """Show what is trained inside the block, a line each."""
     if quiet:
         yield
         return
     columns = (TextColumn("{task.description:<7}"), BarColumn(), MofNCompleteColumn(),
                TextColumn("{task.fields[told]}"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console) as progress:
-        token = WATCHER.set(_Lines(progress, steps, usd_per_hour).watch)
+        token = WATCHER.set(_Lines(progress, usd_per_hour).watch)
         try:
             yield
         finally:
@@ -29,14 +29,14 @@ def training_bars(quiet: bool, steps: int = 0, usd_per_hour: float = 0.0) -> Ite
 
 
 class _Lines:
-    def __init__(self, progress: Progress, steps: int, usd_per_hour: float) -> None:
-        self._progress, self._steps, self._price = progress, steps, usd_per_hour
+    def __init__(self, progress: Progress, usd_per_hour: float) -> None:
+        self._progress, self._price = progress, usd_per_hour
         self._lines: dict[str, TaskID] = {}
         self._gain: dict[str, str] = {}
 
     def watch(self, what: str, step: Any) -> None:
         if what not in self._lines:
-            self._lines[what] = self._progress.add_task(what, total=getattr(step, "steps", self._steps), told="")
+            self._lines[what] = self._progress.add_task(what, total=step.steps, told="")
         if getattr(step, "gain", None) is not None:
             self._gain[what] = f", gain {step.gain:.3f}"
         money = f", ${step.seconds / 3600 * self._price:,.2f}" if self._price else ""

@@ -46,9 +46,10 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step told: its loss in nats, and tokens a second since the loop began."""
+    """What one step told: which of how many, its loss in nats, and tokens a second since the loop began."""
 
     step: int
+    steps: int
     loss: float
     learning_rate: float
     tokens_per_s: float
@@ -94,7 +95,7 @@ def fit(
             if not math.isfinite(loss):
                 raise RunError("loss-not-finite", f"step {step}: {loss}")
             rate = tokens / max(time.monotonic() - began, 1e-9)
-            watch(Step(step, loss, optimizer.param_groups[0]["lr"], rate))
+            watch(Step(step, course.steps, loss, optimizer.param_groups[0]["lr"], rate))
             if step % course.save_every == 0 or step == course.steps:
                 save_checkpoint(checkpoints, step, _tensors(model, optimizer))
         if stop.asked and step > first and step % course.save_every and step < course.steps:

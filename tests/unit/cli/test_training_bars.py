@@ -15,9 +15,9 @@ from cogumi.training.watching import WATCHER
 def shown(monkeypatch: pytest.MonkeyPatch, *, quiet: bool) -> str:
     screen = StringIO()
     monkeypatch.setattr(bars, "console", Console(file=screen, force_terminal=True, width=120))
-    with bars.training_bars(quiet, steps=8, usd_per_hour=36.0):
+    with bars.training_bars(quiet, usd_per_hour=36.0):
         tell = WATCHER.get()
-        tell("base", SimpleNamespace(step=4, loss=2.5, tokens_per_s=1500.0, seconds=10.0))
+        tell("base", SimpleNamespace(step=4, steps=8, loss=2.5, tokens_per_s=1500.0, seconds=10.0))
         tell("meta", SimpleNamespace(step=3, steps=9, loss=1.25, tokens_per_s=900.0, seconds=100.0, gain=0.5))
         tell("meta", SimpleNamespace(step=4, steps=9, loss=1.125, tokens_per_s=900.0, seconds=100.0, gain=None))
     WATCHER.get()("meta", None)  # nobody watches any more
