@@ -167,10 +167,10 @@ class DraftSection(Section):
     offline_steps: int = Field(2000, ge=0, description="steps on the target's answers, KL divergence")
     rounds: int = Field(2, ge=0, le=100, description="rounds on text that draft and target have just written")
     round_steps: int = Field(500, ge=1, description="steps of a round")
-    round_prompts: int = Field(1000, ge=1, description="prompts that the draft answers in a round, read by the target")
-    round_rate: float = Field(1.0, gt=0, le=10, description="learning rate of the rounds, times learning_rate")
+    round_prompts: int = Field(1000, ge=1, description="training prompts that are answered anew in a round")
+    round_rate: float = Field(0.3, gt=0, le=10, description="learning rate of the rounds, times learning_rate")
     own_text: Share = Field(
-        0.5, description="share of a round's rows that the draft writes; the target writes the others"
+        0.0, description="share of a round's rows that the draft writes; the target writes the others"
     )
     loss: Literal["kl", "tv", "lk"] = Field("lk", description="of the rounds: KL, total variation, or -log acceptance")
     proposals: int = Field(

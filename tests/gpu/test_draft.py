@@ -17,7 +17,7 @@ from tests.unit.training.draft.models import model, prompts, tokenizer
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")]
 SECTION = DraftSection(
     rows_per_step=16, learning_rate=0.01, warmup_steps=2, save_every=3, sft_steps=8, prompts=64, max_new_tokens=40, keep=8,
-    offline_steps=8, rounds=2, round_steps=6, round_prompts=24,
+    offline_steps=8, rounds=2, round_steps=6, round_prompts=24, own_text=0.5,
 )  # fmt: skip
 
 

@@ -3,10 +3,10 @@
     made = train_draft(draft, target, material, section, seed, checkpoints)
 
 Each part is a loop of `fit` with checkpoints of its own, and what is written for it is kept in a file; killed anywhere,
-it goes on from there and ends with the same bits. In a round draft and target each answer a share of the prompts, and
-the target's distribution is learned at every place of both texts: the target's is what acceptance is measured on (see
-`acceptance`), the draft's brings states that the target's does not (Agarwal et al. 2023, GKD; Zhou et al. 2023,
-DistillSpec).
+it goes on from there and ends with the same bits. In a round the target answers prompts anew, and the draft a share of
+them (`own_text`); the target's distribution is learned at every place of both texts. A proposal counts only while all
+before it were taken, so the states that matter are those of the target's text (see `acceptance`); the draft's own text
+brings others (Agarwal et al. 2023, GKD; Zhou et al. 2023, DistillSpec).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def test_adapters_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monk
         done = CliRunner().invoke(app, [command, *arguments])
         if done.exception is not None:
             raise done.exception
-        return done.stdout
+        return done.stdout if "--json" in arguments else done.output
 
     with pytest.raises(RunError, match="run-without-dataset"):
         here("train", "--no-prefect")

@@ -18,7 +18,7 @@ from pathlib import Path
 from cogumi.errors import StorageError
 from cogumi.lm.tokenizer import train_tokenizer
 from cogumi.store.artifacts import new_artifact
-from cogumi.training.base import _write_model
+from cogumi.training.base import write_model
 from cogumi.training.checkpoint import save_checkpoint
 from cogumi.training.tensor_file import save_tensors
 from tests.unit.training.models import llama
@@ -34,7 +34,7 @@ def adapter():
 
 def base():
     with new_artifact(place / "base", "pretrain_base", "-", {}, 0) as draft:
-        _write_model(llama(torch.float32), train_tokenizer(["a word"], 300), draft.path)
+        write_model(llama(torch.float32), train_tokenizer(["a word"], 300), draft.path)
 
 try:
     globals()[sys.argv[1]]()

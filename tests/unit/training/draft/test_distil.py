@@ -21,7 +21,7 @@ from tests.unit.training.draft.models import model, prompts, tokenizer
 
 SECTION = DraftSection(
     rows_per_step=4, learning_rate=0.01, warmup_steps=2, save_every=3, sft_steps=5, prompts=12, max_new_tokens=10, keep=8,
-    offline_steps=4, rounds=2, round_steps=4, round_prompts=5,
+    offline_steps=4, rounds=2, round_steps=4, round_prompts=5, own_text=0.6,
 )  # fmt: skip
 
 
