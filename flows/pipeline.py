@@ -67,7 +67,7 @@ async def pipeline(request: PipelineRequest) -> dict[str, Any]:
         if request.dispatch == "local":
             train_draft(draft)
         else:
-            after = await dispatch(DRAFT_ON_H100, draft.model_dump(mode="json"), run, after)
+            await dispatch(DRAFT_ON_H100, draft.model_dump(mode="json"), run, after)
         made["train-draft"] = _made(store, draft.models, run)
     await show_phases(run, made)
     return {phase: artifact_id for phase, (artifact_id, _) in made.items()}

@@ -56,7 +56,7 @@ MODELS: dict[str, ErrorEntry] = {
     ),
     "example-too-long": ErrorEntry(
         "Rows are longer than the recipe's max_seq_length.",
-        "Raise train.max_seq_length, or set train.too_long to drop, which leaves such rows out.",
+        "Raise max_seq_length of train or draft, or set train.too_long to drop, which leaves such rows out.",
     ),
     "domain-empty": ErrorEntry(
         "A domain has no task with enough rows for an episode.",

@@ -233,10 +233,15 @@ def _episodes(table: Comparison) -> dict[str, Any]:
 def _inputs(recipe: Recipe, dataset: Path, base: Path) -> str:
     """What an adapter is a function of: section, seed, chat format, and every byte of rows and base model."""
     rows = {name: entry["sha256"] for name, entry in verify(dataset)["files"].items() if name in READ}
-    if (base / RECEIPT).is_file():
-        model = {name: entry["sha256"] for name, entry in verify(base)["files"].items()}
-    else:
-        weights = sorted(file for kind in ("*.safetensors", "*.json") for file in base.glob(kind))
-        model = {file.name: sha256_of(file) for file in weights}
     section = train_section_of(recipe).model_dump(mode="json", exclude={"base", "revision", "trackers", "usd_per_hour"})
-    return content_hash([section, recipe.seed, recipe.dataset.chat_format, recipe.dataset.cells, rows, model])
+    return content_hash(
+        [section, recipe.seed, recipe.dataset.chat_format, recipe.dataset.cells, rows, model_hashes(base)]
+    )
+
+
+def model_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of a model's files by name; by its receipt where it has one. Raises StorageError artifact-damaged."""
+    if (folder / RECEIPT).is_file():
+        return {name: entry["sha256"] for name, entry in verify(folder)["files"].items()}
+    files = sorted(file for kind in ("*.safetensors", "*.json") for file in folder.glob(kind))
+    return {file.name: sha256_of(file) for file in files}

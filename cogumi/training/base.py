@@ -20,7 +20,7 @@ from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import Device
 from cogumi.lm.model import generation_config
 from cogumi.lm.tokenizer import TrainingTokenizer, load_tokenizer
-from cogumi.recipe import BaseSection, Recipe, content_hash, hash_all
+from cogumi.recipe import BaseSection, DraftSection, Recipe, content_hash, hash_all
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of
 from cogumi.store.run_folder import RunFolder
@@ -97,15 +97,23 @@ def make_base(
 
 
 def llama_config(section: BaseSection, tokenizer: TrainingTokenizer) -> LlamaConfig:
-    """The shape as transformers names it; the vocabulary is rounded up to a multiple of 64, embeddings are tied."""
+    """Of a base: the vocabulary is rounded up to a multiple of 64."""
+    words = -(-tokenizer.vocab_size // _ROUND_VOCAB) * _ROUND_VOCAB
+    return shaped(section, words, max(2048, section.seq_length), tokenizer)
+
+
+def shaped(
+    section: BaseSection | DraftSection, words: int, positions: int, tokenizer: TrainingTokenizer
+) -> LlamaConfig:
+    """A section's shape as transformers names it; one matrix for embedding and output."""
     return LlamaConfig(
-        vocab_size=-(-tokenizer.vocab_size // _ROUND_VOCAB) * _ROUND_VOCAB,
+        vocab_size=words,
         hidden_size=section.hidden_size,
         intermediate_size=section.intermediate_size,
         num_hidden_layers=section.layers,
         num_attention_heads=section.heads,
         num_key_value_heads=section.kv_heads,
-        max_position_embeddings=max(2048, section.seq_length),
+        max_position_embeddings=positions,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos,
         eos_token_id=tokenizer.eot,

@@ -15,6 +15,8 @@ from cogumi.recipe import BaseSection, DraftSection, Recipe, TrainSection
 
 _STATE_BYTES = 16  # a trained parameter: fp32 weight, gradient, two moments
 _SPARE_GIB = 1.0
+CPU_PARAMETERS = 5e8
+"""A CPU is not asked to train or to compare larger models."""
 _SCORED_TOKENS = 4096
 _ROW_TOKENS = 300  # of a row, where the rows are not read yet
 _WIDTHS = {"everything": (10, 3), "products": (8, 2), "inputs": (2, 0)}
@@ -57,8 +59,8 @@ def train_section_of(recipe: Recipe) -> TrainSection:
     return recipe.train
 
 
-def shape_of_base(section: BaseSection, vocab_size: int) -> Shape:
-    """Of the model that a recipe's base section makes."""
+def shape_of_base(section: BaseSection | DraftSection, vocab_size: int) -> Shape:
+    """Of the model that a recipe's section makes from nothing."""
     return Shape(
         section.hidden_size,
         section.intermediate_size,
@@ -141,10 +143,7 @@ def draft_memory_gib(recipe: Recipe, target: str = "") -> float:
     The target is `target`, or the model that the recipe names or makes.
     """
     section, of_target = draft_section_of(recipe), shape_of_target(recipe, target)
-    draft = shape_of(section.model) if section.model else Shape(
-        section.hidden_size, section.intermediate_size, section.layers, section.heads, section.kv_heads,
-        of_target.vocabulary, True,
-    )  # fmt: skip
+    draft = shape_of(section.model) if section.model else shape_of_base(section, of_target.vocabulary)
     tokens = section.rows_per_step * _ROW_TOKENS
     activations = tokens * draft.layers * (16 * draft.hidden + 8 * draft.intermediate) * 2
     logits = 12 * max(tokens, _SCORED_TOKENS) * of_target.vocabulary
@@ -170,17 +169,14 @@ def claim_for_adapters(recipe: Recipe) -> Device:
     """As claim_for_base. A base of more than 500M parameters is not trained on a CPU: it would take days."""
     need = adapter_memory_gib(recipe)
     need_torch(f"{recipe.name}: train")
-    return claim_device(need, allow_cpu=shape_of_model(recipe).parameters < _CPU_PARAMETERS)
+    return claim_device(need, allow_cpu=shape_of_model(recipe).parameters < CPU_PARAMETERS)
 
 
 def claim_for_draft(recipe: Recipe, target: str = "") -> Device:
     """As claim_for_adapters, by the size of the target."""
     need = draft_memory_gib(recipe, target)
     need_torch(f"{recipe.name}: draft")
-    return claim_device(need, allow_cpu=shape_of_target(recipe, target).parameters < _CPU_PARAMETERS)
-
-
-_CPU_PARAMETERS = 5e8
+    return claim_device(need, allow_cpu=shape_of_target(recipe, target).parameters < CPU_PARAMETERS)
 
 
 def need_torch(what: str) -> None:

@@ -20,6 +20,7 @@ from cogumi.store.artifacts import held_metrics, new_artifact, read_receipt
 from cogumi.store.files import read_json, sha256_of, write_atomic
 from cogumi.store.run_folder import RunFolder
 from cogumi.training.card import model_card
+from cogumi.training.claim import CPU_PARAMETERS
 from cogumi.training.clusters import read_items
 from cogumi.training.merge import merge, stored_dtype
 from cogumi.training.merge_check import check_outputs, check_weights
@@ -28,7 +29,6 @@ STAGE = "merge"
 ARTIFACT = "merged"
 _ROWS = 16
 _SPARE_BYTES = 2 << 30
-_CPU_PARAMETERS = 5e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def device_for(model: Path, bytes_a_weight: int) -> Device:
     """Where a model fits with so many bytes a weight; a CPU only for small ones. Raises RunError as claim_device."""
     parameters = sum(file.stat().st_size for file in model.glob("*.safetensors")) / stored_dtype(model).itemsize
     need_gib = (bytes_a_weight * parameters + _SPARE_BYTES) / 2**30
-    return claim_device(need_gib, allow_cpu=parameters < _CPU_PARAMETERS)
+    return claim_device(need_gib, allow_cpu=parameters < CPU_PARAMETERS)
 
 
 def _outputs(adapter: Path, source: Path, merged: Path, rows: Sequence[Encoded]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from cogumi.store.requests import RecipeRequest
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 
+_PUBLISHED = r"^([a-z0-9][a-z0-9._-]{0,62}(@(latest|v?[0-9]+))?)?$"
+"""NAME or NAME@VERSION; nothing for none."""
+
 
 class ModelRequest(RecipeRequest):
     """Which dataset to train on. Data and models travel by their ids: NAME@vNNNN in a store."""
@@ -25,7 +28,7 @@ class ModelRequest(RecipeRequest):
 
     dataset: str = Field(
         "",
-        pattern=r"^([a-z0-9][a-z0-9._-]{0,62}(@(latest|v?[0-9]+))?)?$",
+        pattern=_PUBLISHED,
         description="NAME or NAME@VERSION of a published dataset; empty: the one in the run's own folder",
     )
     store: str = Field(
@@ -89,7 +92,7 @@ class TrainRequest(ModelRequest):
 
     base: str = Field(
         "",
-        pattern=r"^([a-z0-9][a-z0-9._-]{0,62}(@(latest|v?[0-9]+))?)?$",
+        pattern=_PUBLISHED,
         description="NAME or NAME@VERSION of a published base model; empty: the recipe's train.base, or the run's own",
     )
 
@@ -116,7 +119,7 @@ class DraftRequest(ModelRequest):
 
     target: str = Field(
         "",
-        pattern=r"^([a-z0-9][a-z0-9._-]{0,62}(@(latest|v?[0-9]+))?)?$",
+        pattern=_PUBLISHED,
         description="NAME or NAME@VERSION of a published target; empty: the recipe's draft.target, or the run's own",
     )
 

@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from cogumi.errors import InputError
 from cogumi.lm.chat import FORMATS, Encoded
@@ -24,11 +24,11 @@ from cogumi.lm.device import Device
 from cogumi.lm.model import load_chat_tokenizer, load_llama, model_folder
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.recipe import DraftSection, Recipe, content_hash
-from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, verify
-from cogumi.store.files import read_json, sha256_of, write_json
+from cogumi.store.artifacts import held_metrics, new_artifact, verify
+from cogumi.store.files import read_json, write_json
 from cogumi.store.run_folder import RunFolder
-from cogumi.training.adapters import ModelInput
-from cogumi.training.base import DatasetInput, write_model
+from cogumi.training.adapters import ModelInput, model_hashes
+from cogumi.training.base import DatasetInput, shaped, write_model
 from cogumi.training.claim import draft_section_of
 from cogumi.training.clusters import Item, read_items
 from cogumi.training.draft.answers import prompt_of
@@ -55,8 +55,8 @@ def make_draft(
 ) -> dict[str, Any]:
     """Train, or go on training, and publish; returns the stage's figures. A draft that is there already is taken.
 
-    Raises InputError stage-not-in-recipe, corpus-unreadable, draft-vocabulary-differs, and as load_llama; RunError
-    loss-not-finite, run-stopped; StorageError artifact-damaged, disk-full, disk-error.
+    Raises InputError stage-not-in-recipe, corpus-unreadable, example-too-long, draft-vocabulary-differs, and as
+    load_llama; RunError loss-not-finite, run-stopped; StorageError artifact-damaged, disk-full, disk-error.
     """
     section = draft_section_of(recipe)
     place = model_folder(target.source)
@@ -81,7 +81,7 @@ def make_draft(
     with new_artifact(folder.path / ARTIFACT, STAGE, inputs, told_section, recipe.seed) as made:
         arithmetic = torch.bfloat16 if device.torch_name.startswith("cuda") else torch.float32
         teacher = load_llama(str(place), arithmetic, device.torch_name)
-        draft = _opened(section, given, teacher, recipe.seed, device)
+        draft = _opened(section, given, teacher, tokenizer, recipe.seed, device)
         with MetricsFile(checkpoints / METRICS) as metrics:
 
             def told(part: str, step: Step) -> None:
@@ -113,36 +113,29 @@ def check_vocabulary(draft: Path, target: Path) -> None:
         raise InputError("draft-vocabulary-differs", f"{draft}; the target is {target}")
 
 
-def draft_config(section: DraftSection, target: LlamaConfig) -> LlamaConfig:
-    """One from nothing: the section's shape, the target's words, one matrix for embedding and output."""
-    return LlamaConfig(
-        vocab_size=target.vocab_size,
-        hidden_size=section.hidden_size,
-        intermediate_size=section.intermediate_size,
-        num_hidden_layers=section.layers,
-        num_attention_heads=section.heads,
-        num_key_value_heads=section.kv_heads,
-        max_position_embeddings=target.max_position_embeddings,
-        tie_word_embeddings=True,
-        bos_token_id=target.bos_token_id,
-        eos_token_id=target.eos_token_id,
-    )
-
-
 def _opened(
-    section: DraftSection, given: Path | None, target: LlamaForCausalLM, seed: int, device: Device
+    section: DraftSection,
+    given: Path | None,
+    target: LlamaForCausalLM,
+    tokenizer: TrainingTokenizer,
+    seed: int,
+    device: Device,
 ) -> LlamaForCausalLM:
-    """fp32 weights, all of them trained."""
+    """fp32 weights, all of them trained; one from nothing has the target's words and positions."""
     if given is not None:
         return load_llama(str(given), torch.float32, device.torch_name).requires_grad_(True)
-    draft = new_llama(draft_config(section, target.config), seed)
+    words, positions = target.config.vocab_size, target.config.max_position_embeddings
+    draft = new_llama(shaped(section, words, positions, tokenizer), seed)
     torch.nn.Module.to(draft, device.torch_name)
     return draft
 
 
 def _items(recipe: Recipe, dataset: Path, tokenizer: TrainingTokenizer, part: str) -> list[Item]:
     form, most = FORMATS[recipe.dataset.chat_format], draft_section_of(recipe).max_seq_length
-    return read_items(dataset, tokenizer, form, most, parts=(part,), drop_long=True)
+    found = read_items(dataset, tokenizer, form, most, parts=(part,), drop_long=True)
+    if not found:
+        raise InputError("example-too-long", f"every row of {part} has more than draft.max_seq_length = {most} tokens")
+    return found
 
 
 def _whole(row: Encoded) -> Encoded:
@@ -205,13 +198,6 @@ def _inputs(recipe: Recipe, dataset: Path, models: Sequence[Path]) -> str:
     """What a draft is a function of: section, seed, chat format, and every byte of rows and models."""
     names = ("train.jsonl", "test.jsonl")
     rows = {name: entry["sha256"] for name, entry in verify(dataset)["files"].items() if name in names}
-    weights = [_hashes(model) for model in models]
+    weights = [model_hashes(model) for model in models]
     section = draft_section_of(recipe).model_dump(mode="json", exclude={"target", "model", "revision", "save_every"})
     return content_hash([section, recipe.seed, recipe.dataset.chat_format, rows, weights])
-
-
-def _hashes(model: Path) -> dict[str, str]:
-    if (model / RECEIPT).is_file():
-        return {name: entry["sha256"] for name, entry in verify(model)["files"].items()}
-    files = sorted(file for kind in ("*.safetensors", "*.json") for file in model.glob(kind))
-    return {file.name: sha256_of(file) for file in files}

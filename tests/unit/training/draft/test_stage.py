@@ -193,6 +193,13 @@ def test_a_draft_of_other_words_is_refused_before_anything_is_trained(made: Made
         draft_of(named, folder, elsewhere(recipe, tmp_path), watch=lambda part, step: pytest.fail("it was trained"))
 
 
+def test_a_limit_that_leaves_no_row_is_refused(made: Made, tmp_path: Path) -> None:
+    recipe, folder, _ = made
+    short = load_recipe("tiny", ["train=null", "dataset.split.test=0.2", "draft.max_seq_length=8"])
+    with pytest.raises(InputError, match=r"example-too-long.*max_seq_length = 8"):
+        draft_of(short, folder, elsewhere(recipe, tmp_path), watch=lambda part, step: pytest.fail("it was trained"))
+
+
 def test_the_target_is_the_runs_merged_model_or_its_base_and_never_a_base_that_has_an_adapter(
     made: Made, tmp_path: Path
 ) -> None:
