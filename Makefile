@@ -5,42 +5,62 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Tests run in as many processes at once; those that measure time run after them, alone.
 WORKERS ?= 2
+# Torture waits more than it works. The browser's tests time how fast a site stands, so that not three are started at once.
+WAITING_WORKERS ?= 3
+HARNESS ?= .venv-harness
+# Bytecode is made of what is imported, when it is: pip would compile 29,000 files.
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test check torture nightly browser bench docs install install-dev clean
+.PHONY: demo test check lint types torture nightly browser harness bench docs install install-dev clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cogumi demo
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not alone and not torture and not browser and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not alone and not torture and not browser and not gpu and not harness"
 	$(BIN)/python -m pytest -q -m "alone"
 
-check: $(VENV)/.installed-dev
+# With -j2, types are checked beside the rest.
+check: lint types
+
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -c pyproject.toml -r cogumi flows tasks blocks deployments benchmarks
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
 
 # The short form is CI's; COGUMI_TORTURE=long is resumable: it goes on with the seeds not yet passed.
 torture: $(VENV)/.installed-dev
 	COGUMI_TORTURE=long $(BIN)/python -m pytest -q -m torture tests/torture
 
 torture-short: $(VENV)/.installed-dev
-	COGUMI_TORTURE=short $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m torture tests/torture
+	COGUMI_TORTURE=short $(BIN)/python -m pytest -q -n $(WAITING_WORKERS) --dist loadfile -m torture tests/torture
 
 browser: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m browser tests/browser
 
+# lm-evaluation-harness has an environment of its own, on top of this one: its requirements are not ours.
+harness: $(HARNESS)/.installed
+	COGUMI_HARNESS_PYTHON=$(abspath $(HARNESS))/bin/python $(BIN)/python -m pytest -q -m harness tests/harness
+
+$(HARNESS)/.installed: $(VENV)/.installed-dev
+	$(BIN)/python -m venv --clear --without-pip $(HARNESS)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		$$($(HARNESS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/cogumi.pth
+	$(BIN)/pip --disable-pip-version-check --python $(HARNESS)/bin/python install -q lm_eval==0.4.13
+	touch $@
+
 bench: $(VENV)/.installed-dev
-	for name in ledger client limits orchestration dedup scale procedural meta sinusoid adapt; do $(BIN)/cogumi bench $$name --save || exit 1; done
+	for name in ledger client limits orchestration dedup scale procedural meta sinusoid adapt transplant team likelihood; do $(BIN)/cogumi bench $$name --save || exit 1; done
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.generate
 
-nightly: check test torture browser bench
+nightly: check test torture browser harness bench
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -50,12 +70,12 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(PIP) install -q -c constraints.txt -e .
+	$(PIP) install -q --no-compile -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(PIP) install -q --no-compile -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build
+	rm -rf $(VENV) $(HARNESS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build

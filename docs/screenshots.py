@@ -51,7 +51,7 @@ def run_with_a_retry(root: str, folder: Path) -> str:
     body = {"parameters": {"request": asked}}
     made = httpx.post(f"{root}/api/deployments/{found['id']}/create_flow_run", json=body, timeout=20)
     run = str(made.raise_for_status().json()["id"])
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while httpx.get(f"{root}/api/flow_runs/{run}", timeout=20).json()["state_type"] not in ("COMPLETED", "FAILED"):
         if time.monotonic() > until:
             raise RuntimeError("the pipeline did not end")

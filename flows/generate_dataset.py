@@ -42,6 +42,7 @@ from tasks.dataset_tasks import (
 from tasks.provider_limits import leased
 from tasks.resources import credentials, open_versions, results_store, with_recipe_block
 from tasks.scheduling import cancel_provider_batches, period_of_this_run, run_name
+from tasks.termination import sigterm_heard
 
 
 @flow(
@@ -81,9 +82,10 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
             plan = await open_plan(run, given, versions)
             CURRENT.set(Bench(run, plan, given))
             started = time.monotonic()
-            with told_when_the_budget_is_reached():
-                answers = await run_plan(plan, store)
-            figures = await publish_dataset(started, answers)
+            async with sigterm_heard():
+                with told_when_the_budget_is_reached():
+                    answers = await run_plan(plan, store)
+                figures = await publish_dataset(started, answers)
         if versions is not None:
             await publish_dataset_version(versions, str(folder.path), folder.name, figures)
         report = await asyncio.to_thread(write_report, folder.path)

@@ -13,7 +13,7 @@ from cogumi.training.claim import claim_for_draft
 from cogumi.training.request import DraftRequest
 from tasks.dashboard import tag_this_run
 from tasks.draft_board import show_draft
-from tasks.draft_tasks import fetch_published_target, train_draft_model
+from tasks.draft_tasks import fetch_published_imitation, fetch_published_target, train_draft_model
 from tasks.resources import open_store
 from tasks.training_tasks import fetch_published_dataset, publish_model
 
@@ -36,12 +36,14 @@ def train_draft(request: DraftRequest) -> dict[str, Any]:
     tag_this_run("training", f"run:{request.run}")
     datasets = open_store(request.store, request.name) if request.dataset else None
     targets = open_store(request.store, request.target_name) if request.target else None
+    begun = open_store(request.store, request.imitation_name) if request.imitation else None
     with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft") as folder:
         request.keep(folder.path)
         target = fetch_published_target(request, folder, targets)
         device = claim_for_draft(recipe, target[0])
         data = fetch_published_dataset(request, folder, datasets)
-        figures = train_draft_model(recipe, folder, data, target, device)
+        imitation = fetch_published_imitation(request, folder, begun)
+        figures = train_draft_model(recipe, folder, data, target, device, imitation)
         if request.dataset:
             models = open_store(request.store, request.models)
             figures = {**figures, "artifact": publish_model("draft", models, folder, figures)}

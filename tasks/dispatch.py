@@ -16,6 +16,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
 from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
 from cogumi.errors import RunError, StorageError
@@ -100,11 +101,25 @@ async def _under_way(client: PrefectClient, deployment: str, tag: str) -> FlowRu
     return runs[0] if runs else None
 
 
+async def somebody_works(deployment: str) -> bool:
+    """Whether a worker is on a deployment's pool now."""
+    async with get_client() as client:
+        try:
+            found = await client.read_deployment_by_name(deployment)
+        except ObjectNotFound:
+            return False
+        return await _is_worked_on(client, found.work_pool_name or "")
+
+
+async def _is_worked_on(client: PrefectClient, pool: str) -> bool:
+    workers = await client.read_workers_for_work_pool(pool) if pool else []
+    return any(worker.status == WorkerStatus.ONLINE for worker in workers)
+
+
 async def _say_if_nobody_works(client: PrefectClient, child: FlowRun, logger: Any) -> None:
     """A pool without a worker is no error (one may be on its way), but whoever waits should know."""
     pool = child.work_pool_name or ""
-    workers = await client.read_workers_for_work_pool(pool) if pool else []
-    if not any(worker.status == WorkerStatus.ONLINE for worker in workers):
+    if not await _is_worked_on(client, pool):
         logger.warning("no worker is on pool %s: prefect worker start --pool %s, on a machine with its GPU", pool, pool)
 
 

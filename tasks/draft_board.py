@@ -12,9 +12,17 @@ from tasks.training_board import show_figures
 
 _DRAFT = (
     "verdict", "draft_alpha", "draft_acceptance_length", "draft_alpha_greedy", "draft_acceptance_length_greedy",
-    "over_sft", "proposals", "prompts", "answer_tokens", "parameters", "parts", "seconds", "dataset", "target",
-    "artifact",
+    "over_sft", "proposals", "prompts", "answer_tokens", "parameters", "transplant", "parts", "seconds", "dataset",
+    "target", "artifact",
 )  # fmt: skip
+
+
+_IMITATION = ("parameters", "transplant", "parts", "seconds", "dataset", "target", "artifact")
+
+
+def show_imitation(folder: RunFolder, figures: dict[str, Any]) -> None:
+    """A table for the run's page. A simulated run says so."""
+    show_figures(folder, "draft-sft", "Draft on teacher text", _IMITATION, figures)
 
 
 def show_draft(folder: RunFolder, figures: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from cogumi.lm.device import Device
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
-from cogumi.training.request import DraftRequest, fetch_target
+from cogumi.training.request import DraftRequest, fetch_imitation, fetch_target
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
 
@@ -26,25 +27,56 @@ def fetch_published_target(request: DraftRequest, folder: RunFolder, models: Ver
     return fetch_target(request, folder, models)
 
 
-@task(name="train-draft-model", persist_result=False, cache_policy=NO_CACHE)
-def train_draft_model(
+@task(name="fetch-imitation", persist_result=False, cache_policy=NO_CACHE)
+def fetch_published_imitation(
+    request: DraftRequest, folder: RunFolder, models: Versions | None
+) -> tuple[str, str] | None:
+    """What another card has learned of teacher text, on this machine, checked, and its id."""
+    return fetch_imitation(request, folder, models)
+
+
+@task(name="train-draft-sft", persist_result=False, cache_policy=NO_CACHE)
+def train_imitation(
     recipe: Recipe, folder: RunFolder, data: tuple[str, str], target: tuple[str, str], device: Device
 ) -> dict[str, Any]:
-    """Train from the newest checkpoint on; each part's start, and its loss every 10 s, go to the task's log."""
+    """Teacher text alone, from the newest checkpoint on."""
+    from cogumi.training.adapters import ModelInput  # noqa: PLC0415
+    from cogumi.training.base import DatasetInput  # noqa: PLC0415
+    from cogumi.training.draft.imitation import make_imitation  # noqa: PLC0415
+
+    watch, dataset, model = _watch(), DatasetInput(Path(data[0]), data[1]), ModelInput(*target)
+    return interruptible(lambda stop: make_imitation(recipe, folder, dataset, model, device, watch, stop))
+
+
+@task(name="train-draft-model", persist_result=False, cache_policy=NO_CACHE)
+def train_draft_model(
+    recipe: Recipe,
+    folder: RunFolder,
+    data: tuple[str, str],
+    target: tuple[str, str],
+    device: Device,
+    imitation: tuple[str, str] | None = None,
+) -> dict[str, Any]:
+    """Train from the newest checkpoint on, and from what was learned of teacher text elsewhere where that is given."""
     from cogumi.training.adapters import ModelInput  # noqa: PLC0415
     from cogumi.training.base import DatasetInput  # noqa: PLC0415
     from cogumi.training.draft.stage import make_draft  # noqa: PLC0415
-    from cogumi.training.fitting import Step  # noqa: PLC0415
 
+    watch, dataset, model = _watch(), DatasetInput(Path(data[0]), data[1]), ModelInput(*target)
+    begun = ModelInput(*imitation) if imitation else None
+    return interruptible(lambda stop: make_draft(recipe, folder, dataset, model, device, watch, stop, begun))
+
+
+def _watch() -> Callable[[str, Any], None]:
+    """Each part's start, and its loss every 10 s, go to the task's log."""
     logger, outer = get_run_logger(), WATCHER.get()
     told, told_of = time.monotonic(), ""
 
-    def watch(part: str, step: Step) -> None:
+    def watch(part: str, step: Any) -> None:
         nonlocal told, told_of
         outer(part, step)
         if part != told_of or time.monotonic() - told > _TOLD_EVERY_S:
             told, told_of = time.monotonic(), part
             logger.info("%s, step %d: loss %.4f, %.0f tokens/s", part, step.step, step.loss, step.tokens_per_s)
 
-    dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*target)
-    return interruptible(lambda stop: make_draft(recipe, folder, dataset, model, device, watch, stop))
+    return watch

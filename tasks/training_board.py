@@ -43,6 +43,12 @@ def show_adapter(folder: RunFolder, figures: dict[str, Any]) -> None:
             key=artifact_key(folder.name, "adapter-comparison"),
             description=f"{figures['verdict']}; nats a token over {figures['episodes']} held-out episodes",
         )
+    if "thinking" in figures:
+        create_table_artifact(
+            [row | {name: round(row[name], 4) for name in ("thinks", "direct")} for row in figures["thinking"]],
+            key=artifact_key(folder.name, "thinking"),
+            description="How held-out questions are answered: directly, or with draft and thinking; base and merged",
+        )
     plots = []
     for arm, title in ARMS.items():
         points = loss_by_step(folder.path / "adapter" / f"{arm}.jsonl")

@@ -60,9 +60,10 @@ def train_adapter(
     recipe: Recipe, folder: RunFolder, data: tuple[str, str], base: tuple[str, str], device: Device
 ) -> dict[str, Any]:
     """Train from the newest checkpoint on, adapter and control; loss and held-out gain go to the task's log."""
-    from cogumi.training.adapters import ModelInput, make_adapter  # noqa: PLC0415
+    from cogumi.training.adapters import ModelInput  # noqa: PLC0415
     from cogumi.training.base import DatasetInput  # noqa: PLC0415
     from cogumi.training.meta_train import MetaStep  # noqa: PLC0415
+    from cogumi.training.together import train_together  # noqa: PLC0415
 
     logger, outer = get_run_logger(), WATCHER.get()
     told = time.monotonic()
@@ -76,7 +77,7 @@ def train_adapter(
             logger.info("%s, step %d: loss %.4f%s, %.0f tokens/s", arm, step.step, step.loss, gain, step.tokens_per_s)
 
     dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*base)
-    return interruptible(lambda stop: make_adapter(recipe, folder, dataset, model, device, watch, stop))
+    return interruptible(lambda stop: train_together(recipe, folder, dataset, model, device, watch, stop))
 
 
 @task(name="merge-adapter", persist_result=False, cache_policy=NO_CACHE)
@@ -94,7 +95,7 @@ def merge_adapter(recipe: Recipe, folder: RunFolder, data: tuple[str, str], base
 def publish_model(kind: str, models: Versions, folder: RunFolder, figures: dict[str, Any]) -> str:
     """Publish what a folder of the run holds as the next version; returns its id, and tells whoever waits for new ones.
 
-    `kind` is the folder: base, adapter, merged or draft.
+    `kind` is the folder: base, adapter, merged, draft-sft or draft.
     """
     version = models.publish(folder.path / kind, folder.name)
     artifact_id = f"{models.name}@{version.label}"

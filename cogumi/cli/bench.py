@@ -13,7 +13,8 @@ from cogumi.errors import InputError
 
 def bench(
     name: str = typer.Argument(
-        help="The benchmark: client, limits, ledger, orchestration, dedup, scale, procedural, meta, sinusoid, adapt."
+        help="The benchmark: client, limits, ledger, orchestration, dedup, scale, procedural, meta, sinusoid, adapt, "
+        "transplant, team, likelihood."
     ),
     quick: bool = typer.Option(False, "--quick", help="A shorter run, for trying it out; not for reporting."),
     save: bool = typer.Option(

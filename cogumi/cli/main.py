@@ -17,10 +17,13 @@ from cogumi.cli import (
     artifacts,
     batches,
     bench,
+    benchmarks,
     demo,
     doctor,
+    evaluate,
     ledger,
     merge,
+    push,
     report,
     review,
     run_stage,
@@ -42,6 +45,8 @@ app.command("demo")(demo.demo)
 app.command("run")(run_stage.run)
 app.command("adapt")(adapt.adapt)
 app.command("merge")(merge.merge)
+app.command("push")(push.push)
+app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
@@ -50,6 +55,7 @@ app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(versions.app, name="versions")
 app.add_typer(review.app, name="review")
+app.add_typer(benchmarks.app, name="benchmarks")
 app.command("batches")(batches.batches)
 app.command("up")(stack.up)
 app.command("down")(stack.down)

@@ -56,8 +56,8 @@ def merge(
 
 
 def _made(chosen: Chosen, place: Path) -> dict[str, Any]:
-    from cogumi.training.merged import Pair, held_out_rows, make_merged
+    from cogumi.training.merged import Pair, held_out_of, make_merged
 
     check_adapter(chosen.adapter)
-    rows = held_out_rows(chosen.folder / "dataset", chosen.base, chosen.form) if chosen.folder else []
-    return {"model": str(place), **make_merged(Pair(chosen.adapter, chosen.base), place, rows)}
+    held_out = held_out_of(chosen.folder / "dataset", chosen.base, chosen.form) if chosen.folder else None
+    return {"model": str(place), **make_merged(Pair(chosen.adapter, chosen.base), place, held_out)}

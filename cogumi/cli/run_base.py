@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cogumi.cli.forecasts import forecast_base, forecast_json, told_of
 from cogumi.cli.output import console, print_json
 from cogumi.cli.training_bars import training_bars
 from cogumi.cli.with_prefect import run_flow
@@ -35,10 +36,13 @@ def show_plan(request: BaseRequest, as_json: bool) -> None:
     section = section_of(recipe)
     tokens = section.steps * section.batch_windows * section.seq_length
     need = memory_gib(section, recipe.dataset.tokenizer.vocab_size)
+    expected = forecast_base(recipe, Path(request.root))
     if as_json:
-        print_json({"run": request.run, "steps": section.steps, "tokens": tokens, "memory_gib": round(need, 2)})
+        told = {"run": request.run, "steps": section.steps, "tokens": tokens, "memory_gib": round(need, 2)}
+        print_json({**told, "forecast": forecast_json(expected)})
         return
     console.print(f"base of {request.run}: {section.steps:,} steps, {tokens:,} tokens, {need:.1f} GiB", highlight=False)
+    console.print(f"  {told_of(expected)}", highlight=False)
 
 
 def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:

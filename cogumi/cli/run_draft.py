@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cogumi.cli.forecasts import forecast_draft, forecast_json, told_of
 from cogumi.cli.output import console, print_json, table
 from cogumi.cli.training_bars import training_bars
 from cogumi.cli.with_prefect import run_flow
@@ -40,8 +41,9 @@ def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
         "control_steps": more if section.sft_control else 0, "rows_per_step": section.rows_per_step,
     }  # fmt: skip
     told["memory_gib"] = _memory(request, recipe)
+    expected = None if request.target else forecast_draft(recipe, Path(request.root))
     if as_json:
-        print_json(told)
+        print_json({**told, "forecast": forecast_json(expected)})
         return
     memory = "" if told["memory_gib"] is None else f", about {told['memory_gib']:.1f} GiB"
     console.print(
@@ -49,6 +51,7 @@ def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
         f"{told['control_steps']:,} of the control, {section.rows_per_step} rows each{memory}",
         highlight=False,
     )
+    console.print(f"  {told_of(expected)}", highlight=False)
 
 
 def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
@@ -60,6 +63,12 @@ def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
         f"{figures['draft_acceptance_length']:.2f} tokens a round of {figures['proposals']} proposals",
         highlight=False,
     )
+    if "transplant" in figures:
+        console.print(
+            "  the target's words in place of its own: {same:,} the same, {spelled:,} spelled by {mean_pieces} pieces, "
+            "{stand_in} by part, {unknown:,} unknown".format(**figures["transplant"]),
+            highlight=False,
+        )
     rows = [
         [row["draft"], row["decoding"], f"{row['alpha']:.3f}", f"{row['length']:.3f}",
          "{:.3f} to {:.3f}".format(*row["length_ci95"]), f"{row['share']:.1%}"]

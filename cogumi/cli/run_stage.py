@@ -18,6 +18,7 @@ from cogumi.cli.output import JsonOption, console, print_json, table
 from cogumi.cli.run_base import run_base, show_base, show_plan
 from cogumi.cli.run_draft import run_draft, show_draft, show_draft_plan
 from cogumi.cli.run_train import run_train, show_adapter, show_train_plan
+from cogumi.cli.run_validate import check_rows, run_validate, show_validate_plan, show_validation
 from cogumi.cli.watch import watching
 from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.estimate import estimate
@@ -27,6 +28,8 @@ from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.dataset.versions import open_plan, publish_version
 from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted, StorageError
+from cogumi.evaluate.claim import check_validation, claim_for_validation
+from cogumi.evaluate.request import ValidateRequest
 from cogumi.recipe import Recipe, load_recipe, preset_names
 from cogumi.report.build import write_report
 from cogumi.report.html import verdict
@@ -37,8 +40,8 @@ from cogumi.system.request import PipelineRequest
 from cogumi.training.claim import claim_for_adapters, claim_for_base, claim_for_draft
 from cogumi.training.request import BaseRequest, DraftRequest, ModelRequest, TrainRequest
 
-STAGES = ("dataset", "base", "train", "draft")
-_FIGURES = {"base": "pretrain_base", "train": "train_models", "draft": "train_draft"}
+STAGES = ("dataset", "base", "train", "draft", "validate")
+_FIGURES = {"base": "pretrain_base", "train": "train_models", "draft": "train_draft", "validate": "validate_model"}
 
 
 def run(
@@ -58,6 +61,10 @@ def run(
     dataset: str = typer.Option("", "--dataset", help="Publish the result as the next version of this dataset."),
     base: str = typer.Option("", "--base", help="Train on this published base model, NAME or NAME@VERSION."),
     target: str = typer.Option("", "--target", help="Train a draft for this published model, NAME or NAME@VERSION."),
+    suite: str = typer.Option("", "--suite", help="Validate on these published rows, NAME or NAME@VERSION."),
+    adapter: str = typer.Option("", "--adapter", help="Validate this published adapter."),
+    merged: str = typer.Option("", "--merged", help="Validate this published merged model."),
+    draft: str = typer.Option("", "--draft", help="Validate this published draft."),
     period: str = typer.Option("", "--period", help="What the rows are made anew for, such as 2026-W47."),
     versions: str = typer.Option("datasets", "--versions", help="Folder or URL (s3://...) that holds the versions."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Price and minutes, without a call."),
@@ -67,13 +74,14 @@ def run(
     """Run a stage. The same command again resumes it and buys only what is missing."""
     if stage not in (*STAGES, "all"):
         raise InputError("stage-unknown", f"{stage!r}; there are {', '.join(STAGES)} and all")
-    if stage in ("base", "train", "draft"):
+    if stage in _FIGURES:
         load_recipe(recipe, overrides)
         given: dict[str, Any] = {
             "recipe": recipe, "overrides": overrides, "run": name, "dataset": dataset, "store": versions,
             "root": str(root), "period": period,
         }  # fmt: skip
-        run_model_stage(_asked(stage, given, base, target), not no_prefect, as_json, dry_run)
+        named = {"base": base, "target": target, "suite": suite, "adapter": adapter, "merged": merged, "draft": draft}
+        run_model_stage(_asked(stage, given, named), not no_prefect, as_json, dry_run)
         return
     request = request_for(
         recipe, name, overrides, questions, root, rehearse=rehearse, dataset=dataset, period=period, versions=versions
@@ -84,12 +92,15 @@ def run(
     run_stages(request, STAGES[-1] if stage == "all" else stage, prefect=not no_prefect, as_json=as_json)
 
 
-def _asked(stage: str, given: dict[str, Any], base: str, target: str) -> ModelRequest:
+def _asked(stage: str, given: dict[str, Any], published: dict[str, str]) -> ModelRequest:
     if stage == "base":
         return BaseRequest.checked(**given).named()
     if stage == "train":
-        return TrainRequest.checked(**given, base=base).named()
-    return DraftRequest.checked(**given, target=target).named()
+        return TrainRequest.checked(**given, base=published["base"]).named()
+    if stage == "validate":
+        names = ("suite", "base", "adapter", "merged", "draft")
+        return ValidateRequest.checked(**given, **{name: published[name] for name in names}).named()
+    return DraftRequest.checked(**given, target=published["target"]).named()
 
 
 def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool) -> None:
@@ -104,17 +115,24 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
         claim_for_adapters(recipe)
     if "draft" in wanted and recipe.draft is not None:
         claim_for_draft(recipe)
+    if "validate" in wanted and recipe.validates:
+        check_validation(recipe)
+        claim_for_validation(recipe)
     figures = run_dataset(request, prefect, quiet=as_json)
     stages = {"generate_dataset": figures}
     if not as_json:
         show_figures(request, figures)
     asked = PipelineRequest(dataset=request)
+    if "base" in wanted and recipe.validates:
+        check_rows(asked.validation(""), recipe)
     if "base" in wanted and recipe.base is not None:
         stages["pretrain_base"] = _made(asked.base(""), prefect, as_json)
     if "train" in wanted and recipe.train is not None:
         stages["train_models"] = _made(asked.train("", ""), prefect, as_json)
     if "draft" in wanted and recipe.draft is not None:
         stages["train_draft"] = _made(asked.draft("", ""), prefect, as_json)
+    if "validate" in wanted and recipe.validates:
+        stages["validate_model"] = _made(asked.validation(""), prefect, as_json)
     if as_json:
         print_json({"run": request.run, "folder": str(run_path(Path(request.root), request.run)), "stages": stages})
 
@@ -128,6 +146,8 @@ def run_model_stage(request: ModelRequest, prefect: bool, as_json: bool, dry_run
             show_draft_plan(request, as_json)
         elif isinstance(request, BaseRequest):
             show_plan(request, as_json)
+        elif isinstance(request, ValidateRequest):
+            show_validate_plan(request, as_json)
         return
     made = _made(request, prefect, as_json)
     if as_json:
@@ -147,6 +167,9 @@ def _made(request: ModelRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     elif isinstance(request, BaseRequest):
         figures = run_base(request, prefect, quiet)
         show = partial(show_base, request)
+    elif isinstance(request, ValidateRequest):
+        figures = run_validate(request, prefect, quiet)
+        show = partial(show_validation, request)
     if not quiet:
         show(figures)
     return figures

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cogumi.cli.forecasts import forecast_adapters, forecast_json, told_of
 from cogumi.cli.output import console, print_json, table
 from cogumi.cli.training_bars import training_bars
 from cogumi.cli.with_prefect import run_flow
@@ -12,7 +13,7 @@ from cogumi.errors import Interrupted, RunError
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import device_label
 from cogumi.recipe import Recipe
-from cogumi.report.build import write_report
+from cogumi.report.build import OF_MERGING, write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import adapter_memory_gib, claim_for_adapters, train_section_of, training_is_installed
@@ -41,8 +42,9 @@ def show_train_plan(request: TrainRequest, as_json: bool) -> None:
         "run": request.run, "preset": section.preset, "algorithm": section.algorithm,
         "memory_gib": round(adapter_memory_gib(recipe), 2), **_counted(request, recipe),
     }  # fmt: skip
+    expected = forecast_adapters(recipe, Path(request.root), told.get("tokens"))
     if as_json:
-        print_json(told)
+        print_json({**told, "forecast": forecast_json(expected)})
         return
     what = f"{section.algorithm} ({section.preset}), at least {told['memory_gib']:.1f} GiB"
     if "steps" in told:
@@ -50,6 +52,7 @@ def show_train_plan(request: TrainRequest, as_json: bool) -> None:
         arms += f", each at {len(section.sweep)} learning rates" if len(section.sweep) > 1 else ""
         what += f", {told['steps']:,} steps of {told['tokens'] / told['steps']:,.0f} tokens{arms}, {told['tasks']}"
     console.print(f"adapter of {request.run}: {what}", highlight=False)
+    console.print(f"  {told_of(expected)}", highlight=False)
 
 
 def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
@@ -71,6 +74,16 @@ def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
         title = f"{figures['episodes']} held-out episodes of {figures['tasks']['test']} tasks, nats a token"
         console.print(table(title, ["model", "used", "loss", "gain", "95%"], rows))
         console.print(f"  {figures['verdict']}", highlight=False)
+    if "thinking" in figures:
+        rows = [
+            [row["model"], row["difficulty"], f"{row['prompts']:,}", f"{row['direct']:.1%}", f"{row['thinks']:.1%}",
+             "{:.1%} to {:.1%}".format(*row["thinks_ci95"])]
+            for row in figures["thinking"]
+        ]  # fmt: skip
+        columns = ["model", "difficulty", "prompts", "direct", "draft and thinking", "95%"]
+        console.print(table("How held-out questions are answered", columns, rows))
+    if "thinking_not_measured" in figures:
+        console.print(f"[yellow]not counted when it thinks[/]: {figures['thinking_not_measured']}", highlight=False)
     for name, why in figures["trackers_failed"].items():
         console.print(f"[yellow]{name} has no metrics of this run[/]: {why}", highlight=False)
     place = figures.get("artifact") or folder / "adapter"
@@ -105,14 +118,15 @@ def _in_process(request: TrainRequest) -> dict[str, Any]:
     with RunFolder.open(Path(request.root), request.run, recipe, request.command, "train") as folder:
         request.keep(folder.path)
         dataset, base = fetch_dataset(request, folder, datasets), fetch_base(request, folder, bases)
-        from cogumi.training.adapters import ModelInput, make_adapter
+        from cogumi.training.adapters import ModelInput
         from cogumi.training.base import DatasetInput
         from cogumi.training.merged import merge_trained
+        from cogumi.training.together import train_together
 
         data, model = DatasetInput(*dataset), ModelInput(*base)
-        figures = interruptible(lambda stop: make_adapter(recipe, folder, data, model, device, watch, stop))
+        figures = interruptible(lambda stop: train_together(recipe, folder, data, model, device, watch, stop))
         merged = merge_trained(folder, data.folder, model.source, FORMATS[recipe.dataset.chat_format])
-        figures = {**figures, "merge_max_rel_err": merged["merge_max_rel_err"]}
+        figures |= {name: merged[name] for name in OF_MERGING if name in merged}
         if request.dataset:
             for kind, name in (("adapter", request.models), ("merged", request.merged)):
                 models = Versions(request.store, name)

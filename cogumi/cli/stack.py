@@ -13,9 +13,10 @@ from cogumi.cli.run_stage import run_model_stage, run_stages
 from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import InputError, RunError, StorageError
+from cogumi.evaluate.request import ValidateRequest
 from cogumi.store.run_folder import run_path
 from cogumi.system.request import PipelineRequest
-from cogumi.training.request import BaseRequest, DraftRequest, ModelRequest, TrainRequest
+from cogumi.training.request import BaseRequest, DraftRequest, ImitationRequest, ModelRequest, TrainRequest
 
 if TYPE_CHECKING:
     from deployments.stack import Standing
@@ -109,8 +110,12 @@ def kept(folder: Path) -> tuple[str, Request]:
     if PipelineRequest.is_kept(folder):
         return "pipeline/on-demand", PipelineRequest.kept(folder)
     if not DatasetRequest.is_kept(folder):
+        if ValidateRequest.is_kept(folder):
+            return "validate-model/h100", ValidateRequest.kept(folder)
         if DraftRequest.is_kept(folder):
             return "train-draft/h100", DraftRequest.kept(folder)
+        if ImitationRequest.is_kept(folder):
+            return "train-draft-sft/a100", ImitationRequest.kept(folder)
         if TrainRequest.is_kept(folder):
             return "train-models/h100", TrainRequest.kept(folder)
         if BaseRequest.is_kept(folder):

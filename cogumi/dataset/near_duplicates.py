@@ -118,16 +118,16 @@ class NearDuplicateIndex:
     def _candidates(self, block: _Block, grams: set[str]) -> Iterable[int]:
         if block.lsh is None:
             return range(len(block.members))
-        return sorted(block.lsh.query(_signature(grams)))
+        return sorted(block.lsh.query(signature(grams)))
 
     def _keep(self, block: _Block, row: Row, long_answer: str) -> None:
         block.members.append((row.key, row.question, long_answer))
         if block.lsh is not None:
-            block.lsh.insert(len(block.members) - 1, _signature(shingles(row.question)))
+            block.lsh.insert(len(block.members) - 1, signature(shingles(row.question)))
         elif len(block.members) > _SMALL_BLOCK:
-            block.lsh = RMinHashLSH(self.threshold, _PERMUTATIONS, _BANDS)
+            block.lsh = new_lsh(self.threshold)
             for place, (_, question, _) in enumerate(block.members):
-                block.lsh.insert(place, _signature(shingles(question)))
+                block.lsh.insert(place, signature(shingles(question)))
 
 
 def shingles(text: str) -> set[str]:
@@ -160,7 +160,13 @@ def plain(text: str) -> str:
     return _SPACE.sub(" ", text).strip(_EDGE).casefold()
 
 
-def _signature(grams: set[str]) -> RMinHash:
+def new_lsh(threshold: float) -> RMinHashLSH:
+    """An empty index of signatures for candidates of about so much likeness."""
+    return RMinHashLSH(threshold, _PERMUTATIONS, _BANDS)
+
+
+def signature(grams: set[str]) -> RMinHash:
+    """MinHash of a set of shingles, as `new_lsh` takes it."""
     made = RMinHash(_PERMUTATIONS, 42)
     made.update(list(grams))
     return made

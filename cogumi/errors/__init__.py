@@ -16,12 +16,13 @@ from __future__ import annotations
 from cogumi.errors.data import DATA
 from cogumi.errors.entry import ErrorEntry
 from cogumi.errors.models import MODELS
+from cogumi.errors.validation import VALIDATION
 
 __all__ = [
     "CATALOGUE", "BudgetError", "CogumiError", "ErrorEntry", "InputError", "Interrupted", "RunError", "StorageError",
     "TeacherError", "storage_error",
 ]  # fmt: skip
-CATALOGUE: dict[str, ErrorEntry] = {**DATA, **MODELS}
+CATALOGUE: dict[str, ErrorEntry] = {**DATA, **MODELS, **VALIDATION}
 
 
 class CogumiError(Exception):

@@ -193,10 +193,6 @@ DATA: dict[str, ErrorEntry] = {
     "run-interrupted": ErrorEntry(
         "The run was interrupted.", "Run the same command: it resumes, and says what it reuses."
     ),
-    "sandbox-missing": ErrorEntry(
-        "bubblewrap is not usable here, so generated code cannot run.",
-        "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces.",
-    ),
     # -- budget
     "budget-reached": ErrorEntry(
         "The next call could take the run over max_usd, in-flight calls counted.",

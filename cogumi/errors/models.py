@@ -16,9 +16,21 @@ MODELS: dict[str, ErrorEntry] = {
         "The card has not enough free memory for this phase.",
         "End what else runs on it (one process a GPU), or use a larger card.",
     ),
+    "gpus-too-few": ErrorEntry(
+        "The machine has fewer cards than train.processes asks for.",
+        "Lower train.processes, or use a machine with more of them.",
+    ),
+    "processes-differ": ErrorEntry(
+        "Two processes of a team hold different weights: one of them has computed something else.",
+        "Run the same command: it goes on from the last checkpoint. If it comes again, look for a faulty card.",
+    ),
+    "processes-died": ErrorEntry(
+        "A process of the team ended without saying why.",
+        "Read the end of team.log in the run's folder; the same command goes on from the last checkpoint.",
+    ),
     "model-unsupported": ErrorEntry(
         "The model is not of Llama's architecture as this version trains it.",
-        "Use a Llama without biases (Llama 2 to 3.2, TinyLlama, or a base model of this program).",
+        "Use a Llama without biases (Llama 2 to 3.2, TinyLlama, or a base model of this program); a draft may be a Qwen2 too.",
     ),
     "model-not-allowed": ErrorEntry(
         "The model is neither a folder nor one of the hub ids that may be asked for.",
@@ -94,9 +106,9 @@ MODELS: dict[str, ErrorEntry] = {
         "The run's folder holds no finished dataset.",
         "Finish it with cogumi run dataset, or name a published dataset with --dataset NAME@VERSION.",
     ),
-    "draft-vocabulary-differs": ErrorEntry(
-        "The draft's tokens are not those of the target: it cannot propose them.",
-        "Name a model with the target's tokenizer in draft.model, or leave it empty to make one from nothing.",
+    "tokenizer-of-another-kind": ErrorEntry(
+        "The draft's words cannot be replaced by the target's: a tokenizer is neither byte-level BPE nor SentencePiece's BPE.",
+        "Name a Llama, a TinyLlama or a Qwen2.5 in draft.model, or leave it empty to make a draft from nothing.",
     ),
     "run-without-merged": ErrorEntry(
         "The run has an adapter that is not folded into its base yet, and the draft's target is the two together.",
@@ -113,6 +125,29 @@ MODELS: dict[str, ErrorEntry] = {
     "phase-crashed": ErrorEntry(
         "The process of a phase went away on its work pool.",
         "Run the pipeline again: the phase goes on from its last checkpoint.",
+    ),
+    "nothing-to-push": ErrorEntry(
+        "The folder is no artifact: it has no receipt.", "Name one of a run: runs/NAME/merged, adapter, draft or base."
+    ),
+    "hub-name-refused": ErrorEntry(
+        "A repository is named OWNER/NAME, of letters, digits, dots, dashes and underscores.", "Correct --to."
+    ),
+    "hub-token-missing": ErrorEntry(
+        "There is no token for the hub.", "Set HF_TOKEN to one that may write, or log in with the hub's own command."
+    ),
+    "hub-repository-public": ErrorEntry(
+        "The repository is there already and anybody can read it, and --public was not given.",
+        "Make it private on the hub, name another, or give --public.",
+    ),
+    "hub-refused": ErrorEntry(
+        "The hub does not take it.", "Check that the token may write to this owner's repositories; run it again."
+    ),
+    "hub-unreachable": ErrorEntry(
+        "The hub does not answer.",
+        "Check the network and HF_ENDPOINT; run it again: what has arrived is not sent twice.",
+    ),
+    "hub-differs": ErrorEntry(
+        "A file on the hub is not the one that was sent.", "Run it again; if it stays, do not use that commit."
     ),
     "adapter-not-named": ErrorEntry(
         "It is not said which adapter is meant.",

@@ -60,6 +60,7 @@ def cuda_cards() -> list[Card]:
 def claim_device(
     need_gib: float,
     *,
+    count: int = 1,
     allow_cpu: bool = False,
     environment: Mapping[str, str] = os.environ,
     look: Callable[[], list[Card]] = cuda_cards,
@@ -67,20 +68,23 @@ def claim_device(
     """The device that a phase of this process may use.
 
     Args:
-        need_gib: memory that must be free before the first weight is loaded.
+        need_gib: memory that must be free before the first weight is loaded, on each card.
+        count: how many cards of a kind it works with; the device is the freest of them.
         allow_cpu: outside a GPU pool, whether a CPU will do where there is no card.
 
-    Raises RunError: no-gpu, gpu-of-another-kind, gpu-too-small.
+    Raises RunError: no-gpu, gpu-of-another-kind, gpu-too-small, gpus-too-few.
     """
     pool, kind = environment.get("COGUMI_POOL", ""), environment.get("COGUMI_GPU", "")
     cards = look()
-    fitting = [card for card in cards if kind in card.name]
+    fitting = _freest(cards, kind)
     if fitting:
-        card = max(fitting, key=lambda card: card.free_gib)
+        if len(fitting) < count:
+            raise RunError("gpus-too-few", f"{len(fitting)} of {kind or fitting[0].name}, {count} needed")
+        card = fitting[count - 1]
         if card.free_gib < need_gib:
             told = f"{card.name}: {card.free_gib:.1f} of {card.memory_gib:.1f} GiB free, {need_gib:.1f} needed"
             raise RunError("gpu-too-small", told)
-        return Device(f"cuda:{card.index}", card.name, pool, simulated=False)
+        return Device(f"cuda:{fitting[0].index}", card.name, pool, simulated=False)
     if environment.get("COGUMI_SIMULATE") == "1":
         return Device("cpu", "CPU", pool, simulated=True)
     if cards:
@@ -88,3 +92,17 @@ def claim_device(
     if allow_cpu and not kind:
         return Device("cpu", "CPU", pool, simulated=False)
     raise RunError("no-gpu", f"pool {pool}" if pool else "")
+
+
+def visible_cards(
+    count: int, environment: Mapping[str, str] = os.environ, look: Callable[[], list[Card]] = cuda_cards
+) -> list[str]:
+    """The `count` freest cards of the pool's kind, as CUDA_VISIBLE_DEVICES names them to a child process."""
+    named = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    chosen = _freest(look(), environment.get("COGUMI_GPU", ""))[:count]
+    return [named[card.index] if named else str(card.index) for card in chosen]
+
+
+def _freest(cards: list[Card], kind: str) -> list[Card]:
+    """Of a kind, those with the most free memory first."""
+    return sorted((card for card in cards if kind in card.name), key=lambda card: -card.free_gib)

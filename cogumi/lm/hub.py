@@ -10,6 +10,7 @@ HUB = {
     "meta-llama/Llama-3.2-3B": (3072, 8192, 28, 24, 8, 128256, True),
     "meta-llama/Llama-3.2-3B-Instruct": (3072, 8192, 28, 24, 8, 128256, True),
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": (2048, 5632, 22, 32, 4, 32000, False),
+    "Qwen/Qwen2.5-0.5B-Instruct": (896, 4864, 24, 14, 2, 151936, True),
 }
 """Anything else comes as a folder that its user has looked at. Width, feed-forward, layers, heads, key heads,
 vocabulary, and whether the embedding is the output too."""

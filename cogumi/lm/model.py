@@ -7,6 +7,7 @@ Weights are read as safetensors alone and code of a repository is never run, so 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import orjson
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen2ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from cogumi.errors import InputError
@@ -24,12 +25,19 @@ from cogumi.lm.tokenizer import END_OF_MESSAGE, END_OF_TEXT, END_OF_TURN, PAD, T
 
 _DATA = ["*.json", "*.safetensors", "*.jinja"]
 """Of a repository: nothing that could be run."""
+_SHARED = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "head_dim", "hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_parameters", "tie_word_embeddings",
+    "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id",
+)  # fmt: skip
+"""Settings that Qwen2 and Llama have in common."""
 
 
-def model_folder(source: str, revision: str = "main") -> Path:
+def model_folder(source: str, revision: str = "main", families: Sequence[str] = ("llama",)) -> Path:
     """The folder of a model: itself, or a hub id's files downloaded (a commit as `revision` pins them).
 
-    Raises InputError model-not-allowed, model-unreadable, model-unsupported (not a Llama, or with code of its own).
+    Raises InputError model-not-allowed, model-unreadable, model-unsupported (of another family, or with code of its
+    own).
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -39,7 +47,7 @@ def model_folder(source: str, revision: str = "main") -> Path:
             folder = Path(snapshot_download(source, revision=revision, allow_patterns=_DATA))
         except (OSError, ValueError, httpx.HTTPError) as error:
             raise InputError("model-unreadable", f"{source}: {error}") from None
-    _check_config(folder)
+    _check_config(folder, families)
     return folder
 
 
@@ -48,22 +56,55 @@ def load_llama(source: str, dtype: torch.dtype, device: str, revision: str = "ma
 
     Raises as model_folder, and InputError model-not-finite.
     """
-    folder = model_folder(source, revision)
+    model = _read(model_folder(source, revision), dtype)
+    if not isinstance(model, LlamaForCausalLM):
+        raise InputError("model-unsupported", f"{source}: {type(model).__name__}")
+    torch.nn.Module.to(model, device)
+    return model
+
+
+def load_as_llama(folder: Path) -> LlamaForCausalLM:
+    """A folder's Llama, or its Qwen2 as the Llama that computes the same: with biases, that of the output matrix of
+    attention zero. fp32, on the CPU. Raises InputError model-unreadable, model-unsupported, model-not-finite.
+    """
+    model = _read(folder, torch.float32)
+    if isinstance(model, LlamaForCausalLM):
+        same: LlamaForCausalLM = model
+        return same
+    config = model.config
+    if not isinstance(model, Qwen2ForCausalLM) or getattr(config, "use_sliding_window", False):
+        raise InputError("model-unsupported", f"{folder}: {type(model).__name__}")
+    kept = {name: getattr(config, name) for name in _SHARED if getattr(config, name, None) is not None}
+    with torch.device("meta"):
+        made: Any = LlamaForCausalLM(LlamaConfig(**kept, attention_bias=True))
+    weights = dict(model.state_dict())
+    for number in range(config.num_hidden_layers):
+        weights[f"model.layers.{number}.self_attn.o_proj.bias"] = torch.zeros(config.hidden_size)
+    made.load_state_dict(weights, assign=True)
+    made.model.rotary_emb = type(made.model.rotary_emb)(made.config)  # it holds what no state dict does
+    made.tie_weights()
+    converted: LlamaForCausalLM = _frozen(made)
+    return converted
+
+
+def _read(folder: Path, dtype: torch.dtype) -> Any:
+    """Raises InputError model-unreadable, model-not-finite."""
     disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(  # nosec B615 # a folder; the hub's revision is model_folder's
             folder, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError("model-unreadable", f"{source}: {error}") from None
-    if not isinstance(model, LlamaForCausalLM):
-        raise InputError("model-unsupported", f"{source}: {type(model).__name__}")
+        raise InputError("model-unreadable", f"{folder}: {error}") from None
     for name, weight in model.named_parameters():
         if not bool(weight.isfinite().all()):
-            raise InputError("model-not-finite", f"{source}: {name}")
-    torch.nn.Module.to(model, device).train(False)
+            raise InputError("model-not-finite", f"{folder}: {name}")
+    return _frozen(model)
+
+
+def _frozen(model: Any) -> Any:
     model.requires_grad_(False)
-    return model
+    return model.train(False)
 
 
 def load_chat_tokenizer(folder: Path, vocabulary: int) -> TrainingTokenizer:
@@ -91,11 +132,11 @@ def generation_config(tokenizer: TrainingTokenizer) -> GenerationConfig:
     )  # fmt: skip
 
 
-def _check_config(folder: Path) -> None:
+def _check_config(folder: Path, families: Sequence[str]) -> None:
     try:
         config = orjson.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError) as error:
         raise InputError("model-unreadable", f"{folder}/config.json: {error}") from None
-    if config.get("model_type") != "llama" or "auto_map" in config:
+    if config.get("model_type") not in families or "auto_map" in config:
         told = "code of its own" if "auto_map" in config else f"model_type {config.get('model_type')!r}"
         raise InputError("model-unsupported", f"{folder}: {told}")

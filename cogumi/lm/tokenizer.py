@@ -51,10 +51,6 @@ class TrainingTokenizer:
     def vocab_size(self) -> int:
         return int(self._inner.get_vocab_size(with_added_tokens=True))
 
-    def vocabulary(self) -> dict[str, int]:
-        """Ids by token, special ones among them."""
-        return dict(self._inner.get_vocab(with_added_tokens=True))
-
     def id_of(self, token: str) -> int | None:
         """The id of a token by its name, or None where there is none."""
         found = self._inner.token_to_id(token)
@@ -111,9 +107,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TrainingTokenizer:
 
 def load_tokenizer(path: Path) -> TrainingTokenizer:
     """The tokenizer in a folder or file. Raises InputError tokenizer-unreadable, tokenizer-lacks-specials."""
+    return TrainingTokenizer(read_tokenizer(path), str(path))
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """As it stands in a folder or file, whatever its kind. Raises InputError tokenizer-unreadable."""
     file = path / "tokenizer.json" if path.is_dir() else path
     try:
-        inner = Tokenizer.from_str(file.read_text("utf-8"))
+        return Tokenizer.from_str(file.read_text("utf-8"))
     except Exception as error:  # noqa: BLE001 - the library raises it plain for whatever it cannot read
         raise InputError("tokenizer-unreadable", f"{file}: {error}") from None
-    return TrainingTokenizer(inner, str(path))

@@ -35,6 +35,7 @@ from cogumi.recipe.sections import (
     TokenizerSection,
 )
 from cogumi.recipe.training import BaseSection, DraftSection, HeadSection, InnerSection, LoraSection, TrainSection
+from cogumi.recipe.validation import ValidationSection
 
 __all__ = [
     "AnswersSection",
@@ -60,6 +61,7 @@ __all__ = [
     "TeacherSection",
     "TokenizerSection",
     "TrainSection",
+    "ValidationSection",
     "as_of_format",
     "check_recipe",
     "content_hash",

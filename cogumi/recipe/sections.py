@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from cogumi.recipe.section import Section, Share
 from cogumi.recipe.training import BaseSection, DraftSection, TrainSection
+from cogumi.recipe.validation import ValidationSection
 
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
 Delivery = Literal["sync", "batch", "auto"]
@@ -253,6 +254,7 @@ class Recipe(Section):
     base: BaseSection | None = Field(None, description="a base model to train from nothing; None where there is one")
     train: TrainSection | None = Field(None, description="adapters to train on a base model; None for none")
     draft: DraftSection | None = Field(None, description="a draft model for speculative decoding; None for none")
+    validation: ValidationSection | None = Field(None, description="what the models are validated on; None for none")
     preflight: bool = Field(True, description="ask each provider about model, credit and limits before the first call")
     budget: BudgetSection = Field(BudgetSection(), description="the hard stop")
     loopback: LoopbackSection = Field(LoopbackSection(), description="the embedded provider's behaviour")
@@ -302,6 +304,11 @@ class Recipe(Section):
             if domain not in self.dataset.cells:
                 raise ValueError(f"train: no domain called {domain!r}; there are {sorted(self.dataset.cells)}")
         return self
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is a validation, and a model to validate."""
+        return self.validation is not None and (self.base is not None or self.train is not None)
 
     @property
     def needs_loopback(self) -> bool:

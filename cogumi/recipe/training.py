@@ -39,6 +39,7 @@ class BaseSection(Section):
     save_every: int = Field(100, ge=1, description="steps between checkpoints, the most that a kill loses")
     texts: list[str] = Field(default_factory=list, description="more text: files or folders (.txt .md .rst .py)")
     texts_mb: float = Field(32, gt=0, description="most text to take of them, in MB of 10^6 bytes, in name order")
+    usd_per_hour: float = Field(0, ge=0, description="price of the device, for the dry run's cost")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> BaseSection:
@@ -124,7 +125,23 @@ class TrainSection(Section):
     token_budget: int | None = Field(None, ge=1, description="most tokens that go through the body at once")
     compile: bool = Field(True, description="fuse layers on a GPU, 25 s once; a CPU never does")
     trackers: list[TrackerName] = Field(default_factory=list, description="where metrics go besides the run's folder")
-    usd_per_hour: float = Field(0, ge=0, description="price of the device, for cost in progress and report")
+    usd_per_hour: float = Field(0, ge=0, description="price of a device, for cost in plan, progress and report")
+    processes: int = Field(
+        1, ge=1, le=64, description="processes of this machine, a GPU each; the tasks of a step are shared out"
+    )
+    shard_base: bool = Field(
+        False, description="divide the base's layers among the processes (FSDP2), where one card does not hold it"
+    )
+
+    @model_validator(mode="after")
+    def _processes_have_work(self) -> TrainSection:
+        if self.processes > self.tasks_per_step:
+            raise ValueError("processes: at most as many as tasks_per_step, so that each has a task")
+        if self.shard_base and self.processes == 1:
+            raise ValueError("shard_base needs processes of 2 or more")
+        if self.shard_base and (self.algorithm in ("fomaml", "maml", "reptile") or self.head.kind == "last_layers"):
+            raise ValueError("shard_base goes with heads on the output alone: lm_head_lora or final_hidden")
+        return self
 
     @model_validator(mode="after")
     def _domains_are_apart(self) -> TrainSection:
@@ -178,6 +195,7 @@ class DraftSection(Section):
     )
     eval_prompts: int = Field(400, ge=2, description="prompts of the test part that acceptance is measured on")
     sft_control: bool = Field(True, description="go on with teacher text alone for as many steps too, for the table")
+    usd_per_hour: float = Field(0, ge=0, description="price of the device, for the dry run's cost")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> DraftSection:

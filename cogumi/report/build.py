@@ -15,11 +15,13 @@ from cogumi.report.html import render
 from cogumi.report.plots import ARMS
 from cogumi.report.rows import read_rows
 from cogumi.store.artifacts import read_receipt
-from cogumi.store.files import read_json, write_atomic, write_json
+from cogumi.store.files import read_json, read_jsonl, write_atomic, write_json
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run
 from cogumi.training.metrics import METRICS, loss_by_step
 
+OF_MERGING = ("merge_max_rel_err", "thinking", "thinking_not_measured")
+"""What the merged model adds to the figures of the adapters' stage."""
 _OF_THE_DRAFT = ("draft_alpha", "draft_acceptance_length")
 
 
@@ -29,7 +31,12 @@ def write_report(folder: Path) -> dict[str, Any]:
     ledger = Ledger.view(os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}", run["name"])
     try:
         report = build_report(folder, run, ledger)
-        page = render(report, read_rows(folder, report["stages"]["generate_dataset"]["rows"], ledger), _curves(folder))
+        page = render(
+            report,
+            read_rows(folder, report["stages"]["generate_dataset"]["rows"], ledger),
+            _curves(folder),
+            _answers(folder),
+        )
     finally:
         ledger.close()
     write_json(folder / "report.json", report)
@@ -60,11 +67,11 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
 
 def _later_stages(folder: Path) -> dict[str, Any]:
     """The figures of the stages after the dataset, by their receipts."""
-    receipts = [read_receipt(folder / artifact) for artifact in ("base", "adapter", "draft")]
+    receipts = [read_receipt(folder / artifact) for artifact in ("base", "adapter", "draft", "validation")]
     stages: dict[str, Any] = {receipt["stage"]: dict(receipt["metrics"]) for receipt in receipts if receipt}
     models = stages.get("train_models", {})  # phase 1B's figures in one place
     merged = read_receipt(folder / "merged")
-    models |= {"merge_max_rel_err": merged["metrics"]["merge_max_rel_err"]} if merged else {}
+    models |= {name: merged["metrics"][name] for name in OF_MERGING if name in merged["metrics"]} if merged else {}
     models |= {name: stages.get("train_draft", {}).get(name) for name in _OF_THE_DRAFT if "train_draft" in stages}
     return stages
 
@@ -73,6 +80,12 @@ def _curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Training losses by step: of the base model, and of the adapter's arms."""
     files = {"base": folder / "base" / METRICS, **{arm: folder / "adapter" / f"{arm}.jsonl" for arm in ARMS}}
     return {name: loss_by_step(file) for name, file in files.items()}
+
+
+def _answers(folder: Path) -> list[dict[str, Any]]:
+    """Samples of the validation, side by side."""
+    file = folder / "validation" / "samples.jsonl"
+    return list(read_jsonl(file)) if file.is_file() else []
 
 
 def _money(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,14 +8,21 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cogumi.report.plots import ARMS, curve, domain_bars, length_histogram
+from cogumi.report.plots import ARMS, curve, domain_bars, length_histogram, paired_bars
 from cogumi.report.rows import ReportRows
 
 _HIDDEN = re.compile(r"[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def render(report: dict[str, Any], rows: ReportRows, curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
-    """The page as text; `curves` are training losses by step, of the base model and of the adapter's arms."""
+def render(
+    report: dict[str, Any],
+    rows: ReportRows,
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    answers: Sequence[dict[str, Any]] = (),
+) -> str:
+    """The page as text; `curves` are training losses by step, of the base model and of the adapter's arms, `answers`
+    the samples of a validation.
+    """
     stage = report["stages"]["generate_dataset"]
     base = report["stages"].get("pretrain_base")
     environment = Environment(
@@ -38,9 +45,22 @@ def render(report: dict[str, Any], rows: ReportRows, curves: Mapping[str, Sequen
         losses=curve(curves["base"], "Training loss by step", ("without context", base["nll_unigram"])) if base else "",
         adapter=report["stages"].get("train_models"),
         draft=report["stages"].get("train_draft"),
+        validation=report["stages"].get("validate_model"),
+        validation_bars=_bits_by_domain(report["stages"].get("validate_model")),
+        validation_samples=answers,
         arms=[(title, curve(curves[arm], title)) for arm, title in ARMS.items() if curves.get(arm)],
     )
     return str(page)
+
+
+def _bits_by_domain(validation: dict[str, Any] | None) -> str:
+    """Of the two models that the verdict is of."""
+    if not validation or not validation["verdict_of"]:
+        return ""
+    pair = list(reversed(validation["verdict_of"]))
+    parts = [validation["by_domain"][name] for name in pair]
+    rows = [(visible(domain), [part[domain]["bits_per_byte"] or 0.0 for part in parts]) for domain in parts[0]]
+    return paired_bars("Bits a byte by domain, less is better", rows, [visible(name) for name in pair])
 
 
 def verdict(stage: dict[str, Any]) -> str:

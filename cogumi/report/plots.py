@@ -43,6 +43,25 @@ def domain_bars(cells: dict[str, int]) -> Markup:
     return _svg("Rows by domain, easy and hard", len(domains) * _ROW + 6, parts)
 
 
+def paired_bars(title: str, rows: Sequence[tuple[str, Sequence[float]]], names: Sequence[str]) -> Markup:
+    """Two values of each row, one below the other, named by a line above."""
+    most = max((value for _, pair in rows for value in pair), default=0) or 1
+    scale, kinds = (_WIDTH - 240) / most, ("easy", "hard")
+    parts = []
+    for place, (kind, name) in enumerate(zip(kinds, names, strict=True)):
+        parts.append(f'<rect class="{kind}" x="{136 + 150 * place}" y="4" width="12" height="12"/>')
+        parts.append(_text(154 + 150 * place, 14, name, "start"))
+    for place, (label, pair) in enumerate(rows):
+        top = (place + 1) * _ROW
+        parts.append(_text(128, top + 16, label, "end"))
+        for line, (kind, value) in enumerate(zip(kinds, pair, strict=True)):
+            parts.append(
+                f'<rect class="{kind}" x="136" y="{top + 2 + 10 * line}" width="{value * scale:.1f}" height="9"/>'
+            )
+        parts.append(_text(142 + max(pair) * scale, top + 16, " / ".join(f"{value:.3f}" for value in pair), "start"))
+    return _svg(title, (len(rows) + 1) * _ROW + 6, parts)
+
+
 def length_histogram(values: dict[str, Counter[int]]) -> Markup:
     """Rows by characters of questions and answers, ten bins a decade; `values` counts rows by length."""
     binned = {name: _binned(column) for name, column in values.items()}

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from cogumi.dataset.request import DatasetRequest
+from cogumi.evaluate.request import ValidateRequest
 from cogumi.store.requests import KeptRequest
-from cogumi.training.request import BaseRequest, DraftRequest, TrainRequest
+from cogumi.training.request import BaseRequest, DraftRequest, ImitationRequest, TrainRequest
 
 
 class PipelineRequest(KeptRequest):
@@ -45,9 +46,21 @@ class PipelineRequest(KeptRequest):
         """
         return TrainRequest(**self._of_all(version), base=base)
 
-    def draft(self, version: str, target: str) -> DraftRequest:
-        """What the draft's phase is asked for, given the dataset's label and the target's id; without them as above."""
-        return DraftRequest(**self._of_all(version), target=target)
+    def draft(self, version: str, target: str, imitation: str = "") -> DraftRequest:
+        """What the draft's phase is asked for, given the dataset's label, the target's id, and that of what was learned
+        of teacher text elsewhere; without them as above.
+        """
+        return DraftRequest(**self._of_all(version), target=target, imitation=imitation)
+
+    def imitation(self, version: str, base: str) -> ImitationRequest:
+        """What the draft's first part is asked for; `base` has the target's tokenizer."""
+        return ImitationRequest(**self._of_all(version), target=base)
+
+    def validation(self, version: str, **published: str) -> ValidateRequest:
+        """What validation is asked for, given the dataset's label and the ids of suite, base, adapter, merged model and
+        draft; without them it takes what is in the run's folder.
+        """
+        return ValidateRequest(**self._of_all(version), **published)
 
     def _of_all(self, version: str) -> dict[str, Any]:
         asked = self.dataset

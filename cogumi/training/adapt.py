@@ -57,7 +57,7 @@ class Adaptation:
     def save(self, folder: Path) -> None:
         """Write it as save_adapter does: PEFT reads it, and it can be adapted further."""
         weights = MetaWeights(self.of.weights.slow, self.fast, self.of.weights.rates)
-        save_adapter(folder, self.of.body, self.of.head, weights, self.of.inner, self.of.base)
+        save_adapter(folder, self.of.body, self.of.head, weights, self.of.inner, self.of.base, self.of.stored_in)
 
     def _changes(self) -> list[Change]:
         of = self.of

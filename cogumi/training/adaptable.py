@@ -14,7 +14,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from cogumi.errors import InputError
-from cogumi.lm.model import load_llama
+from cogumi.lm.model import load_llama, model_folder
 from cogumi.training.adapter import load_adapter
 from cogumi.training.algorithms import Algorithm, Inner, MetaWeights
 from cogumi.training.body import LlamaBody
@@ -24,7 +24,9 @@ from cogumi.training.lora import MODULES, LoraShape
 
 @dataclass(frozen=True, slots=True)
 class Adaptable:
-    """The model, the adapter as it was trained, and how it was trained to be adapted. `base` is the model's id."""
+    """The model, the adapter as it was trained, and how it was trained to be adapted. `base` is the model's id,
+    `stored_in` its folder.
+    """
 
     model: LlamaForCausalLM
     body: LlamaBody
@@ -32,6 +34,7 @@ class Adaptable:
     weights: MetaWeights
     inner: Inner
     base: str
+    stored_in: Path | None = None
 
 
 def open_adaptable(source: str, folder: Path, arithmetic: torch.dtype, device: str) -> Adaptable:
@@ -41,7 +44,8 @@ def open_adaptable(source: str, folder: Path, arithmetic: torch.dtype, device: s
     """
     told = _read(folder, "meta.json", ("head", "cut", "algorithm", "steps", "base"))
     config = _read(folder, "adapter_config.json", ("r", "lora_alpha", "lora_dropout", "target_modules"))
-    model = load_llama(source, arithmetic, device)
+    stored_in = model_folder(source)
+    model = load_llama(str(stored_in), arithmetic, device)
     try:
         named = set(config["target_modules"]) - {"lm_head"}
         modules = (*(m for m in MODULES if m in named), *sorted(named.difference(MODULES)))
@@ -51,7 +55,8 @@ def open_adaptable(source: str, folder: Path, arithmetic: torch.dtype, device: s
         head = _head(body, told, config)
     except (InputError, TypeError, ValueError, KeyError) as error:
         raise InputError("adapter-unreadable", f"{folder}: {error}") from None
-    return Adaptable(model, body, head, load_adapter(folder, body, head), inner, str(told["base"]))
+    weights = load_adapter(folder, body, head)
+    return Adaptable(model, body, head, weights, inner, str(told["base"]), stored_in)
 
 
 def _head(body: LlamaBody, told: dict[str, Any], config: dict[str, Any]) -> Head:

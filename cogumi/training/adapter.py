@@ -15,13 +15,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
-import torch
 from peft import LoraConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from cogumi.errors import InputError
+from cogumi.lm.stored import output_matrix
 from cogumi.store.files import write_json
 from cogumi.training.algorithms import Inner, MetaWeights
 from cogumi.training.body import LlamaBody
@@ -32,8 +32,24 @@ from cogumi.training.tensor_file import save_tensors
 _PREFIX = "base_model.model."
 
 
-def save_adapter(folder: Path, body: LlamaBody, head: Head, weights: MetaWeights, inner: Inner, base: str) -> None:
-    """Write all four files. `base` names the model it belongs to."""
+def save_adapter(
+    folder: Path,
+    body: LlamaBody,
+    head: Head,
+    weights: MetaWeights,
+    inner: Inner,
+    base: str,
+    stored_in: Path | None = None,
+) -> None:
+    """Write all four files.
+
+    Args:
+        base: names the model it belongs to.
+        stored_in: that model's folder. A change of the hidden state is folded, in fp32, with the output matrix as it is
+            stored there; with the body's, which a GPU holds in bf16, where it is None.
+
+    Raises InputError model-unreadable; StorageError disk-full, disk-error.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shape = body.shape
     modules = list(shape.modules)
@@ -41,8 +57,10 @@ def save_adapter(folder: Path, body: LlamaBody, head: Head, weights: MetaWeights
     tensors = {_peft_name(name): weight for name, weight in lora.items()}
     rank, alpha = {}, {}
     if isinstance(head, OutputHead):
-        with torch.no_grad():
-            a, b = head.low(weights.head)
+        a, b = (weights.head[name].detach() for name in ("head.A", "head.B"))
+        if head.on_hidden:
+            output_VD = body.vocabulary_VD if stored_in is None else output_matrix(stored_in)
+            b = output_VD.float().cpu() @ b.float().cpu()
         tensors |= {f"{_PREFIX}lm_head.lora_A.weight": a, f"{_PREFIX}lm_head.lora_B.weight": b}
         modules.append("lm_head")
         rank, alpha = {"lm_head": head.rank}, {"lm_head": head.alpha}

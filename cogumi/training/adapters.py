@@ -26,7 +26,7 @@ from cogumi.errors import InputError, RunError
 from cogumi.lm.device import Device
 from cogumi.lm.model import load_chat_tokenizer, load_llama, model_folder
 from cogumi.lm.tokenizer import TrainingTokenizer
-from cogumi.recipe import Recipe, content_hash
+from cogumi.recipe import Recipe, TrainSection, content_hash
 from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of, write_json
 from cogumi.store.run_folder import RunFolder
@@ -36,11 +36,13 @@ from cogumi.training.adapter import save_adapter
 from cogumi.training.algorithms import MetaWeights
 from cogumi.training.arms import META, SFT, Arms, Bench, Watch, arm_resumes_exactly, new_bench, run_arms, with_best_rate
 from cogumi.training.base import READ, DatasetInput
-from cogumi.training.claim import train_section_of
+from cogumi.training.claim import shape_of, train_section_of
 from cogumi.training.compare import Comparison, Way, compare
 from cogumi.training.meta_train import MetaStep
 from cogumi.training.plan import TrainingPlan, plan_training
+from cogumi.training.sharded import load_in_parts
 from cogumi.training.stopping import Stop
+from cogumi.training.team import ALONE, Team
 from cogumi.training.trackers import check_trackers, open_trackers
 
 STAGE = "train_models"
@@ -67,16 +69,20 @@ def make_adapter(
     device: Device,
     watch: Watch = lambda arm, step: None,
     stop: Stop | None = None,
+    team: Team = ALONE,
+    inputs: str = "",
 ) -> dict[str, Any]:
     """Train, or go on training, and publish; returns the stage's figures. An adapter that is there already is taken.
 
-    What can be known from rows, model folder and trackers is checked before the model is loaded. Raises InputError
-    (see plan_training, model_folder, load_chat_tokenizer, load_llama, check_trackers); RunError training-diverged,
-    gpu-out-of-memory, run-stopped; StorageError artifact-damaged, disk-full, disk-error.
+    All of a team call it; `folder` is the run's in the first, in the others one whose checkpoints are the run's, and
+    `inputs` is what `adapter_inputs` gave whoever started them. What
+    can be known from rows, model folder and trackers is checked before the model is loaded. Raises InputError (see
+    plan_training, model_folder, load_chat_tokenizer, load_llama, check_trackers); RunError training-diverged,
+    gpu-out-of-memory, run-stopped, processes-differ; StorageError artifact-damaged, disk-full, disk-error.
     """
     section = train_section_of(recipe)
     base, tokenizer = open_model(recipe, model.source)
-    inputs = _inputs(recipe, data.folder, base)
+    inputs = inputs or _inputs(recipe, data.folder, base)
     held = held_metrics(folder.path / ARTIFACT, inputs)
     if held is not None:
         return held
@@ -84,9 +90,10 @@ def make_adapter(
     plan = plan_training(recipe, data.folder, tokenizer)
     checkpoints = folder.path / "checkpoints" / f"{ARTIFACT}-{inputs}"
     told_section = section.model_dump(mode="json")
+    tracked = section.trackers if team.first else []
     with (
         new_artifact(folder.path / ARTIFACT, STAGE, inputs, told_section, recipe.seed) as draft,
-        open_trackers(section.trackers, folder.name, folder.path / "tracking", told_section) as trackers,
+        open_trackers(tracked, folder.name, folder.path / "tracking", told_section) as trackers,
     ):
         number = 0
 
@@ -96,16 +103,15 @@ def make_adapter(
             trackers.log(_shown(arm, step), number)
             watch(arm, step)
 
-        arithmetic = torch.bfloat16 if device.torch_name.startswith("cuda") else torch.float32
-        llama = load_llama(str(base), arithmetic, device.torch_name)
-        bench = new_bench(section, llama, recipe.seed)
+        llama = _loaded(section, base, device, team)
+        bench = new_bench(section, llama, recipe.seed, team)
         arms = run_arms(bench, plan, checkpoints, told, stop)
-        figures = _figures(bench, plan, arms, device)
+        figures = _figures(bench, plan, arms, device, base)
         figures["resumed_bit_exact"] = arm_resumes_exactly(bench, plan, checkpoints / "replay")
         figures |= {"dataset": data.artifact_id, "base": model.artifact_id, "trackers_failed": trackers.failed}
         weights, inner = arms.trained[META].weights, bench.inner(bench.algorithm)
         figures["adapt_seconds"] = _adapt_seconds(llama, bench, plan, weights)
-        save_adapter(draft.path, bench.body, bench.head, weights, inner, model.artifact_id)
+        save_adapter(draft.path, bench.body, bench.head, weights, inner, model.artifact_id, base)
         for name, file in arms.files.items():
             shutil.copyfile(checkpoints / f"{file}.jsonl", draft.path / f"{name}.jsonl")
         if plan.test:
@@ -113,8 +119,28 @@ def make_adapter(
             write_json(draft.path / "comparison.json", _episodes(table))
             figures |= _told(table) | {"control_rates": rates}
         draft.metrics |= figures
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    _forget(checkpoints, team)
     return dict(draft.metrics)
+
+
+def _forget(checkpoints: Path, team: Team) -> None:
+    """Once all of a team are through with them."""
+    team.wait()
+    if team.first:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _loaded(section: TrainSection, base: Path, device: Device, team: Team) -> LlamaForCausalLM:
+    """The base in bf16 on a GPU, whole or in parts."""
+    arithmetic = torch.bfloat16 if device.torch_name.startswith("cuda") else torch.float32
+    if section.shard_base:
+        return load_in_parts(base, arithmetic, team)
+    return load_llama(str(base), arithmetic, device.torch_name)
+
+
+def adapter_inputs(recipe: Recipe, data: DatasetInput, model: ModelInput) -> str:
+    """The hash of what an adapter is a function of. Raises as model_folder; StorageError artifact-damaged."""
+    return _inputs(recipe, data.folder, open_model(recipe, model.source)[0])
 
 
 def _adapt_seconds(llama: LlamaForCausalLM, bench: Bench, plan: TrainingPlan, weights: MetaWeights) -> float | None:
@@ -148,7 +174,7 @@ def _shown(arm: str, step: MetaStep) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None and value == value}
 
 
-def _figures(bench: Bench, plan: TrainingPlan, arms: Arms, device: Device) -> dict[str, Any]:
+def _figures(bench: Bench, plan: TrainingPlan, arms: Arms, device: Device, base: Path) -> dict[str, Any]:
     section, meta = bench.section, arms.trained[META]
     return {
         "preset": section.preset,
@@ -169,9 +195,12 @@ def _figures(bench: Bench, plan: TrainingPlan, arms: Arms, device: Device) -> di
         "loss_first": meta.loss_first,
         "loss_last": meta.loss_last,
         "tokens_per_s": round(meta.tokens_per_s, 1),
+        "sft_tokens_per_s": round(arms.trained[SFT].tokens_per_s, 1) if SFT in arms.trained else None,
         "losses_by_rate": arms.losses,
         "seconds": round(arms.seconds, 2),
         "cost_usd": round(arms.seconds / 3600 * section.usd_per_hour, 4),
+        "base_parameters": round(shape_of(str(base)).parameters),
+        "processes": bench.body.team.size,
         "device": device.to_json(),
         "torch": str(torch.__version__),
     }  # fmt: skip
@@ -233,10 +262,13 @@ def _episodes(table: Comparison) -> dict[str, Any]:
 def _inputs(recipe: Recipe, dataset: Path, base: Path) -> str:
     """What an adapter is a function of: section, seed, chat format, and every byte of rows and base model."""
     rows = {name: entry["sha256"] for name, entry in verify(dataset)["files"].items() if name in READ}
-    section = train_section_of(recipe).model_dump(mode="json", exclude={"base", "revision", "trackers", "usd_per_hour"})
+    section = train_section_of(recipe).model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
     return content_hash(
         [section, recipe.seed, recipe.dataset.chat_format, recipe.dataset.cells, rows, model_hashes(base)]
     )
+
+
+_NOT_OF_THE_RESULT = {"base", "revision", "trackers", "usd_per_hour", "processes", "shard_base"}
 
 
 def model_hashes(folder: Path) -> dict[str, str]:

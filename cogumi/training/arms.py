@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from cogumi.training.metrics import MetricsFile
 from cogumi.training.plan import TrainingPlan
 from cogumi.training.replay import resumes_exactly
 from cogumi.training.stopping import Stop
+from cogumi.training.team import ALONE, Team
 
 META, SFT = "meta", "sft"
 Watch = Callable[[str, MetaStep], None]
@@ -69,8 +71,8 @@ class Bench:
         return Inner(algorithm, self.section.inner.steps, self.section.inner.clip)
 
 
-def new_bench(section: TrainSection, model: LlamaForCausalLM, seed: int) -> Bench:
-    """Body, head and fresh weights as the recipe's section says, on the model's device."""
+def new_bench(section: TrainSection, model: LlamaForCausalLM, seed: int, team: Team = ALONE) -> Bench:
+    """Body, head and fresh weights as the recipe's section says, on the model's device, for a team's processes."""
     algorithm, lora = Algorithm(section.algorithm), section.lora
     layered = algorithm.all_fast or section.head.kind == "last_layers"
     twice = layered and algorithm.second_order  # through attention, which the fast kernels and fused layers do not give
@@ -81,6 +83,7 @@ def new_bench(section: TrainSection, model: LlamaForCausalLM, seed: int) -> Benc
         plain if twice else None,
         compiled=section.compile and on_gpu and not twice,
         keep=Keep(section.keep),
+        team=team,
     )
     head = _head(section, body, algorithm)
     return Bench(section, body, head, new_weights(body, head, section.inner.steps, section.inner.rate, seed), seed)
@@ -129,10 +132,12 @@ def run_arm(
     """
     schedule = schedule_of(bench.section, plan.steps, algorithm, bench.seed)
     schedule = replace(schedule, learning_rate=schedule.learning_rate * factor)
-    with MetricsFile(checkpoints / f"{name}.jsonl") as metrics:
+    writes = bench.body.team.first
+    with MetricsFile(checkpoints / f"{name}.jsonl") if writes else nullcontext() as metrics:
 
         def told(step: MetaStep) -> None:
-            metrics.add(step)
+            if metrics is not None:
+                metrics.add(step)
             watch(name, step)
 
         trained = _train(bench, plan, algorithm, schedule, plan.validation, checkpoints / name, told, stop)
@@ -150,7 +155,7 @@ def arm_resumes_exactly(bench: Bench, plan: TrainingPlan, place: Path) -> bool:
     def train(folder: Path, watch: Callable[[MetaStep], None], stop: Stop) -> None:
         _train(bench, plan, bench.algorithm, schedule, plan.validation[:2], folder, watch, stop)
 
-    return resumes_exactly(train, _REPLAYED, place)
+    return resumes_exactly(train, _REPLAYED, place, bench.body.team)
 
 
 def _train(

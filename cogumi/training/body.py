@@ -29,10 +29,10 @@ from cogumi.errors import InputError
 from cogumi.training.attention import Attention, by_example, varlen
 from cogumi.training.lora import LayerLora, LoraShape, Part, Prepared, Weights, fused, prepared
 from cogumi.training.packing import Pack
+from cogumi.training.sharded import Frozen, Stack, frozen_of
+from cogumi.training.team import ALONE, Team
 
 _SMALL = (torch.float16, torch.bfloat16)
-Frozen = dict[str, Tensor]
-"""The weights of one layer."""
 
 
 class Keep(StrEnum):
@@ -55,9 +55,10 @@ class LlamaBody:
         *,
         compiled: bool = False,
         keep: Keep = Keep.EVERYTHING,
+        team: Team = ALONE,
     ) -> None:
-        """`attention`: varlen on a GPU, by example elsewhere, unless another is given. Raises InputError
-        model-unsupported.
+        """`attention`: varlen on a GPU, by example elsewhere, unless another is given. `team`: who trains on it
+        together; the model may be in parts among them. Raises InputError model-unsupported.
         """
         config = model.config
         if getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False):
@@ -73,14 +74,22 @@ class LlamaBody:
         self._norm_D: Tensor = model.model.norm.weight.detach()
         self._rotary = model.model.rotary_emb
         self._epsilon = float(config.rms_norm_eps)
-        self._layers = [_frozen(layer) for layer in model.model.layers]
+        layers: Any = model.model.layers
+        self.team = team
+        self._stack = layers if isinstance(layers, Stack) else None
+        self._layers = [] if self._stack else [frozen_of(layer) for layer in layers]
         attention = attention or (varlen if self.device.startswith("cuda") else by_example)
         one = partial(_kept, keep, partial(_layer, attention, self._epsilon))
         self._layer: Callable[..., Tensor] = torch.compile(one) if compiled else one
 
     @property
     def layers(self) -> int:
-        return len(self._layers)
+        return int(self.config.num_hidden_layers)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether its layers are divided among the team, so that all must run it as often."""
+        return self._stack is not None
 
     def prepared(self, lora: Weights) -> Prepared:
         """LoRA masters as the layers want them, for as many runs as share them; empty for none."""
@@ -105,10 +114,15 @@ class LlamaBody:
         dropout = self.shape.dropout if self.training else 0.0
         longest = pack.bounds.new_empty(pack.longest, 0)
         self._vary(cos_NK, sin_NK, pack.bounds, longest)
-        for number in range(first, self.layers if after is None else after):
-            self._vary(x_ND)
+        after = self.layers if after is None else after
+        if self._stack is not None:
+            whole: Tensor = self._stack(
+                self._varied, x_ND, lora, first, after, cos_NK, sin_NK, pack.bounds, longest, dropout
+            )
+            return whole
+        for number in range(first, after):
             frozen, low = self._layers[number], lora.get(number, {})
-            x_ND = self._layer(x_ND, frozen, low, cos_NK, sin_NK, pack.bounds, longest, dropout)
+            x_ND = self._varied(x_ND, frozen, low, cos_NK, sin_NK, pack.bounds, longest, dropout)
         return x_ND
 
     @contextmanager
@@ -120,6 +134,10 @@ class LlamaBody:
                 yield
         finally:
             self.training = training
+
+    def _varied(self, x_ND: Tensor, *rest: Any) -> Tensor:
+        self._vary(x_ND)
+        return self._layer(x_ND, *rest)
 
     def _vary(self, *tensors: Tensor) -> None:
         """Tell the compiler that their first size differs from pack to pack, and every other one does not."""
@@ -201,12 +219,3 @@ def _rotated(x_NHK: Tensor, cos_NK: Tensor, sin_NK: Tensor) -> Tensor:
     halves: Tensor = x_NHK.unflatten(-1, (2, -1))
     swapped = halves.flip(-2).flatten(-2)
     return x_NHK * cos_NK[:, None] + swapped * sin_NK[:, None]
-
-
-def _frozen(layer: Any) -> Frozen:
-    """The weights of a decoder layer of transformers, by our names."""
-    attention, feed_forward = layer.self_attn, layer.mlp
-    found = {name: getattr(attention, name).weight for name in ("q_proj", "k_proj", "v_proj", "o_proj")}
-    found |= {name: getattr(feed_forward, name).weight for name in ("gate_proj", "up_proj", "down_proj")}
-    found |= {"input_norm": layer.input_layernorm.weight, "post_norm": layer.post_attention_layernorm.weight}
-    return {name: weight.detach() for name, weight in found.items()}

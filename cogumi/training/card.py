@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_LLAMA = "meta-llama/"
-_LICENCES = {"meta-llama/Llama-3.1": "llama3.1", "meta-llama/Llama-3.2": "llama3.2", "TinyLlama/": "apache-2.0"}
+LLAMA = "meta-llama/"
+_LICENCES = {"meta-llama/Llama-3.1": "llama3.1", "meta-llama/Llama-3.2": "llama3.2", "TinyLlama/": "apache-2.0",
+             "Qwen/Qwen2.5-0.5B": "apache-2.0"}  # fmt: skip
 _CARD = """---
 base_model: {base}
 library_name: transformers
@@ -43,22 +44,31 @@ def model_card(name: str, base: str, adapter: Mapping[str, Any] | None, figures:
         adapter: the receipt of the adapter; None where it has none.
         figures: of merging and its check, as `cogumi merge --json` tells them.
     """
-    licence = next((known for prefix, known in _LICENCES.items() if base.startswith(prefix)), "other")
     return _CARD.format(
         name=name,
         base=base,
-        licence=licence,
+        licence=licence_of(base),
         training="The adapter has no receipt: where it comes from is not known."
         if adapter is None
-        else _trained(adapter),
+        else trained_text(adapter),
         merging=_merged(figures),
-        notice=_NOTICE.format(name=name, title=licence.replace("llama", "Llama "))
-        if base.startswith(_LLAMA)
-        else f"That of {base}, on which it stands.",
+        notice=notice_of(name, base),
     )
 
 
-def _trained(receipt: Mapping[str, Any]) -> str:
+def licence_of(base: str) -> str:
+    """As hubs name it, by the id of the base; `other` where it is not known."""
+    return next((known for prefix, known in _LICENCES.items() if base.startswith(prefix)), "other")
+
+
+def notice_of(name: str, base: str) -> str:
+    """What the base's licence asks to be said of a model that stands on it."""
+    if base.startswith(LLAMA):
+        return _NOTICE.format(name=name, title=licence_of(base).replace("llama", "Llama "))
+    return f"That of {base}, on which it stands."
+
+
+def trained_text(receipt: Mapping[str, Any]) -> str:
     """Data and figures, as the receipt has them; a table where it compares models."""
     told, table = receipt["metrics"], ""
     made = f"Made by `{receipt['stage']}`, seed {receipt['seed']}, inputs `{receipt['inputs']}`"
@@ -67,7 +77,7 @@ def _trained(receipt: Mapping[str, Any]) -> str:
         gain = told["gain_mean"]
         helped = "no gain was asked for" if gain is None else f"left out in turn, one gains {gain:+.3f} nats a token"
         parts.append(f"Adapted to {told['examples']} examples of one task: {helped}.")
-    if "dataset" in told:
+    if "algorithm" in told:
         parts.append(f"Dataset: `{told['dataset']}`. Algorithm: {told['algorithm']}, {told['steps']} steps.")
     if "table" in told:
         rows = "\n".join(
@@ -91,4 +101,10 @@ def _merged(figures: Mapping[str, Any]) -> str:
             "{argmax:.2%} of its first choices; base and adapter in the precision that is stored, by {kl_unmerged:.2g} "
             "and {argmax_unmerged:.2%}.".format(**figures)
         )
+    for row in figures.get("thinking", []):
+        if row["model"] == "merged":
+            parts.append(
+                "Of {prompts} held-out {difficulty} questions it answers {direct:.1%} directly, {thinks:.1%} with a "
+                "draft and thinking.".format(**row)
+            )
     return " ".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +18,10 @@ _SPARE_GIB = 1.0
 CPU_PARAMETERS = 5e8
 """A CPU is not asked to train or to compare larger models."""
 _SCORED_TOKENS = 4096
-_ROW_TOKENS = 300  # of a row, where the rows are not read yet
+CACHED_TOKENS = 131072
+"""Whose keys and values are held at once while answers are written, at most: 16 GiB of an 8B model."""
+ROW_TOKENS = 300
+"""Of a row, where the rows are not read yet."""
 _WIDTHS = {"everything": (10, 3), "products": (8, 2), "inputs": (2, 0)}
 """Numbers kept a layer and token: times the width, times the feed-forward's. Measured at 8B, see docs/benchmarks."""
 
@@ -97,6 +100,12 @@ def shape_of_target(recipe: Recipe, target: str = "") -> Shape:
     return shape_of_base(section_of(recipe), recipe.dataset.tokenizer.vocab_size) if made else shape_of_model(recipe)
 
 
+def shape_of_draft(recipe: Recipe, target: str = "") -> Shape:
+    """Of the draft for this target, whose words it has, also where it comes with others."""
+    section, words = draft_section_of(recipe), shape_of_target(recipe, target).vocabulary
+    return replace(shape_of(section.model), vocabulary=words) if section.model else shape_of_base(section, words)
+
+
 def shape_of(source: str) -> Shape:
     """Of a folder's or a hub id's model. Raises InputError model-not-allowed, model-unreadable."""
     if source in HUB:
@@ -124,16 +133,19 @@ def memory_gib(section: BaseSection, vocab_size: int) -> float:
 
 
 def adapter_memory_gib(recipe: Recipe) -> float:
-    """What training adapters needs at least, roughly: the frozen base in bf16, LoRA with its optimizer state, and what
-    one episode of rows of 300 tokens keeps. More tasks at once take more; where that does not fit, fewer go at once.
+    """What training adapters needs at least on a card, roughly: the frozen base in bf16, or a share of it, LoRA with
+    its optimizer state, and what one episode of rows of 300 tokens keeps. More tasks at once take more; where that does
+    not fit, fewer go at once.
     """
     section, shape = train_section_of(recipe), shape_of_model(recipe)
     lora = section.lora.rank * shape.layers * len(section.lora.modules) * (shape.hidden + shape.intermediate)
     by_width, by_inner = _WIDTHS[section.keep]
-    tokens = (section.support + section.query) * _ROW_TOKENS
+    whole = shape.parameters - shape.layers * shape.layer_parameters
+    base = whole + shape.layers * shape.layer_parameters / (section.processes if section.shard_base else 1)
+    tokens = (section.support + section.query) * ROW_TOKENS
     kept = 2 * tokens * shape.layers * (by_width * shape.hidden + by_inner * shape.intermediate)
     logits = 3 * tokens * shape.vocabulary  # 16 bits, of every other token, thrice
-    return float(2 * shape.parameters + (_STATE_BYTES + 2) * lora + kept + logits) / 2**30 + _SPARE_GIB
+    return float(2 * base + (_STATE_BYTES + 2) * lora + kept + logits) / 2**30 + _SPARE_GIB
 
 
 def draft_memory_gib(recipe: Recipe, target: str = "") -> float:
@@ -143,8 +155,8 @@ def draft_memory_gib(recipe: Recipe, target: str = "") -> float:
     The target is `target`, or the model that the recipe names or makes.
     """
     section, of_target = draft_section_of(recipe), shape_of_target(recipe, target)
-    draft = shape_of(section.model) if section.model else shape_of_base(section, of_target.vocabulary)
-    tokens = section.rows_per_step * _ROW_TOKENS
+    draft = shape_of_draft(recipe, target)
+    tokens = section.rows_per_step * ROW_TOKENS
     activations = tokens * draft.layers * (16 * draft.hidden + 8 * draft.intermediate) * 2
     logits = 12 * max(tokens, _SCORED_TOKENS) * of_target.vocabulary
     return float(2 * of_target.parameters + _STATE_BYTES * draft.parameters + activations + logits) / 2**30 + _SPARE_GIB
@@ -169,7 +181,8 @@ def claim_for_adapters(recipe: Recipe) -> Device:
     """As claim_for_base. A base of more than 500M parameters is not trained on a CPU: it would take days."""
     need = adapter_memory_gib(recipe)
     need_torch(f"{recipe.name}: train")
-    return claim_device(need, allow_cpu=shape_of_model(recipe).parameters < CPU_PARAMETERS)
+    processes = train_section_of(recipe).processes
+    return claim_device(need, count=processes, allow_cpu=shape_of_model(recipe).parameters < CPU_PARAMETERS)
 
 
 def claim_for_draft(recipe: Recipe, target: str = "") -> Device:
@@ -177,6 +190,13 @@ def claim_for_draft(recipe: Recipe, target: str = "") -> Device:
     need = draft_memory_gib(recipe, target)
     need_torch(f"{recipe.name}: draft")
     return claim_device(need, allow_cpu=shape_of_target(recipe, target).parameters < CPU_PARAMETERS)
+
+
+def claim_for_imitation(recipe: Recipe, target: str) -> Device:
+    """As claim_for_draft, by the size of the draft alone."""
+    need_torch(f"{recipe.name}: draft")
+    need = draft_memory_gib(recipe, target) - 2 * shape_of_target(recipe, target).parameters / 2**30
+    return claim_device(need, allow_cpu=shape_of_draft(recipe, target).parameters < CPU_PARAMETERS)
 
 
 def need_torch(what: str) -> None:

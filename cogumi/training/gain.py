@@ -50,15 +50,17 @@ def query_losses(
 ) -> Tensor:
     """Mean nats a response token of each episode's query set, before and after adaptation (fp64, E2, on the CPU).
 
-    Dropout is off. Rows go through the body in packs of at most `token_budget` tokens (one row at least).
+    Dropout is off. Rows go through the body in packs of at most `token_budget` tokens (one row at least). A team shares
+    the episodes out; each of it gets all losses.
     """
+    found = [torch.empty(0, 2, dtype=torch.float64)]
     with body.evaluating():
-        support, query = episode_features(body, head, body.prepared(weights.slow), episodes, inner, token_budget)
-        found = []
+        mine = body.team.share(episodes) or list(episodes[:1])  # nobody is left out where all must run it as often
+        support, query = episode_features(body, head, body.prepared(weights.slow), mine, inner, token_budget)
         for one, other in zip(support, query, strict=True):
             fast, _ = adapt_head(head, one, weights.head, weights.rates, inner.steps, inner.clip, False)
-            found.append(torch.stack([head.loss(other, weights.head), head.loss(other, fast)]))
-    return torch.stack(found).double().cpu()
+            found.append(torch.stack([head.loss(other, weights.head), head.loss(other, fast)])[None].double().cpu())
+    return body.team.joined(torch.cat(found)[: len(body.team.share(episodes))], len(episodes))
 
 
 def episode_features(
@@ -74,14 +76,20 @@ def episode_features(
     """
     rows = list({id(row): row for episode in episodes for row in (*episode.support, *episode.query)}.values())
     read: dict[int, Tensor] = {}
-    for group in _by_tokens(rows, token_budget):
+    for group, counts in in_step(body, _by_tokens(rows, token_budget)):
         cached = features(body, head, slow, [[row] for row in group], inner)
-        read |= {id(row): one.x for row, one in zip(group, cached, strict=True)}
+        if counts:
+            read |= {id(row): one.x for row, one in zip(group, cached, strict=True)}
 
     def gathered(side: Sequence[Encoded]) -> Cached:
         return Cached(torch.cat([read[id(row)] for row in side]), pack(side, body.device))
 
     return [gathered(e.support) for e in episodes], [gathered(e.query) for e in episodes]
+
+
+def in_step(body: LlamaBody, groups: Iterable[Thing]) -> Iterator[tuple[Thing, bool]]:
+    """Groups for a body, and whether each counts: where it is in parts, all of a team run it as often."""
+    return body.team.in_step(groups) if body.in_parts else ((group, True) for group in groups)
 
 
 def mean_gain(losses_E2: Tensor) -> Mean:
@@ -122,14 +130,15 @@ def _student(freedom: int) -> float:
 
 def by_budget(episodes: Sequence[Episode], token_budget: int | None) -> Iterator[list[Episode]]:
     """The episodes in their order, in groups of at most so many tokens; a longer one is a group by itself."""
-    return _grouped(episodes, lambda episode: episode.tokens, token_budget)
+    return grouped(episodes, lambda episode: episode.tokens, token_budget)
 
 
 def _by_tokens(rows: Sequence[Encoded], token_budget: int | None) -> Iterator[list[Encoded]]:
-    return _grouped(rows, lambda row: len(row.ids), token_budget)
+    return grouped(rows, lambda row: len(row.ids), token_budget)
 
 
-def _grouped(things: Iterable[Thing], size: Callable[[Thing], int], most: int | None) -> Iterator[list[Thing]]:
+def grouped(things: Iterable[Thing], size: Callable[[Thing], int], most: int | None) -> Iterator[list[Thing]]:
+    """Things in their order, so much together as `most` allows; a larger one is a group by itself."""
     group: list[Thing] = []
     total = 0
     for thing in things:

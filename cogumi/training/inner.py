@@ -44,6 +44,7 @@ def adapt_head(
 
 
 def _clipped(gradient: Weights, most: float) -> Weights:
-    norm = torch.stack([part.pow(2).sum() for part in gradient.values()]).sum().sqrt()
+    # in the order of names: weights from a file come in another one, and a sum in another order has other bits
+    norm = torch.stack([gradient[name].pow(2).sum() for name in sorted(gradient)]).sum().sqrt()
     factor = most / norm.clamp(min=most)
     return {name: part * factor for name, part in gradient.items()}

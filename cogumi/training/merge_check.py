@@ -27,11 +27,11 @@ from transformers import LlamaForCausalLM
 from cogumi.errors import InputError, RunError
 from cogumi.lm.chat import Encoded
 from cogumi.lm.model import load_llama
+from cogumi.lm.stored import EMBEDDING, StoredTensors
 from cogumi.training.adapt import as_trained
 from cogumi.training.adaptable import Adaptable, open_adaptable
 from cogumi.training.merge import stored_dtype, untie
 
-_EMBEDDING = "model.embed_tokens.weight"
 _PREFIX = "base_model.model."
 _SAME = 1e-4
 """Largest difference of fp32 logits, as a share of the largest logit."""
@@ -83,12 +83,12 @@ def check_weights(base: Path, adapter: Path, merged: Path) -> WeightsCheck:
     targets = untouched = 0
     worst = 0.0
     with ExitStack() as files:
-        before, after = (Tensors(folder, files) for folder in (base, merged))
+        before, after = (StoredTensors(folder, files) for folder in (base, merged))
         changes = _changes(adapter)
         names = set(before.names) | {f"{module}.weight" for module in changes}
         wrong += sorted(f"{name}: in one of both only" for name in names ^ set(after.names))
         for name in sorted(names & set(after.names)):
-            old, new = before.read(name if name in before.names else _EMBEDDING), after.read(name)
+            old, new = before.read(name if name in before.names else EMBEDDING), after.read(name)
             change = changes.get(name.removesuffix(".weight"))
             if change is None:
                 untouched += 1
@@ -127,27 +127,6 @@ def distance(reference_RV: Tensor, other_RV: Tensor, targets_R: Tensor) -> Dista
     argmax = (reference_RV.argmax(-1) != other_RV.argmax(-1)).double().mean()
     nll = (p - q).gather(1, targets_R[:, None]).abs().mean()
     return Distance(float(kl), float(argmax), float(nll), len(targets_R))
-
-
-class Tensors:
-    """The tensors of a model's folder, one file or many, read one at a time."""
-
-    def __init__(self, folder: Path, files: ExitStack) -> None:
-        index = folder / "model.safetensors.index.json"
-        try:
-            named = sorted(set(orjson.loads(index.read_bytes())["weight_map"].values())) if index.is_file() else []
-            opened = [files.enter_context(safe_open(folder / name, "pt")) for name in named or ["model.safetensors"]]
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise InputError("model-unreadable", f"{folder}: {error}") from None
-        self._places = {name: file for file in opened for name in file.keys()}  # noqa: SIM118 # it is no dict
-
-    @property
-    def names(self) -> list[str]:
-        return list(self._places)
-
-    def read(self, name: str) -> Tensor:
-        tensor: Tensor = self._places[name].get_tensor(name)
-        return tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """The merged model of a run: base and adapter in one folder, checked, with its card, published as an artifact.
 
-figures = make_merged(Pair(adapter, base), Path("runs/demo/merged"), rows=held_out_rows(dataset, base, form))
+figures = make_merged(Pair(adapter, base), Path("runs/demo/merged"), held_out_of(dataset, base, form))
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from cogumi.errors import RunError
 from cogumi.lm.chat import ChatFormat, Encoded
 from cogumi.lm.device import Device, claim_device
-from cogumi.lm.model import load_chat_tokenizer, model_folder
+from cogumi.lm.model import load_chat_tokenizer, load_llama, model_folder
+from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.recipe import content_hash
 from cogumi.store.artifacts import held_metrics, new_artifact, read_receipt
 from cogumi.store.files import read_json, sha256_of, write_atomic
@@ -24,11 +26,21 @@ from cogumi.training.claim import CPU_PARAMETERS
 from cogumi.training.clusters import read_items
 from cogumi.training.merge import merge, stored_dtype
 from cogumi.training.merge_check import check_outputs, check_weights
+from cogumi.training.thinking import Prompts, prompts_of, thinking
 
 STAGE = "merge"
 ARTIFACT = "merged"
 _ROWS = 16
 _SPARE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Of a dataset, what a merged model is looked at with: rows, and prompts by difficulty."""
+
+    rows: Sequence[Encoded]
+    asked: Prompts
+    tokenizer: TrainingTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +51,11 @@ class Pair:
     base: str
 
 
-def make_merged(pair: Pair, place: Path, rows: Sequence[Encoded] = ()) -> dict[str, Any]:
+def make_merged(pair: Pair, place: Path, held_out: HeldOut | None = None) -> dict[str, Any]:
     """Merge, check and publish; returns the figures. What is there already, of the same two, is taken.
 
-    Outputs are compared on `rows`, where a device holds the base in fp32. Raises as merge, check_weights and
+    Outputs are compared on held-out rows, where a device holds the base in fp32; on held-out prompts it is counted when
+    base and merged model think, where one holds it in its own precision. Raises as merge, check_weights and
     check_outputs; StorageError disk-full, disk-error.
     """
     source = model_folder(pair.base)
@@ -57,7 +70,8 @@ def make_merged(pair: Pair, place: Path, rows: Sequence[Encoded] = ()) -> dict[s
         weights = check_weights(source, pair.adapter, draft.path)
         draft.metrics |= {
             "targets": weights.targets, "untouched": weights.untouched, "merge_max_rel_err": weights.max_rel_err,
-        } | _outputs(pair.adapter, source, draft.path, rows)  # fmt: skip
+        } | _outputs(pair.adapter, source, draft.path, held_out.rows if held_out else [])  # fmt: skip
+        draft.metrics |= _thinking(source, draft.path, held_out)
         config = read_json(pair.adapter / "adapter_config.json")
         base = str(config.get("base_model_name_or_path") or pair.base)
         card = model_card(place.name, base, read_receipt(pair.adapter), draft.metrics)
@@ -69,19 +83,24 @@ def make_merged(pair: Pair, place: Path, rows: Sequence[Encoded] = ()) -> dict[s
 def merge_trained(folder: RunFolder, dataset: Path, base: str, form: ChatFormat) -> dict[str, Any]:
     """The adapter that a run has just trained, folded into its base."""
     pair = Pair(folder.path / "adapter", base)
-    return make_merged(pair, folder.path / ARTIFACT, held_out_rows(dataset, base, form))
+    return make_merged(pair, folder.path / ARTIFACT, held_out_of(dataset, base, form))
 
 
-def held_out_rows(dataset: Path, base: str, form: ChatFormat) -> list[Encoded]:
-    """Rows of a dataset's validation part to compare outputs on; none where it has none."""
+def held_out_of(dataset: Path, base: str, form: ChatFormat) -> HeldOut | None:
+    """Of a dataset's validation part, and of its test part too for prompts; None where it has no validation part."""
     if not (dataset / "validation.jsonl").is_file():
-        return []
+        return None
     source = model_folder(base)
     config = read_json(source / "config.json")
     tokenizer = load_chat_tokenizer(source, int(config["vocab_size"]))
     most = int(config["max_position_embeddings"])
-    items = read_items(dataset, tokenizer, form, most, parts=("validation",), drop_long=True)
-    return list(islice((item.example for item in items if any(item.example.mask)), _ROWS))
+    validation, test = (
+        read_items(dataset, tokenizer, form, most, parts=(part,), drop_long=True)
+        if (dataset / f"{part}.jsonl").is_file() else []
+        for part in ("validation", "test")
+    )  # fmt: skip
+    rows = list(islice((item.example for item in validation if any(item.example.mask)), _ROWS))
+    return HeldOut(rows, prompts_of([*validation, *test]), tokenizer)
 
 
 def device_for(model: Path, bytes_a_weight: int) -> Device:
@@ -89,6 +108,20 @@ def device_for(model: Path, bytes_a_weight: int) -> Device:
     parameters = sum(file.stat().st_size for file in model.glob("*.safetensors")) / stored_dtype(model).itemsize
     need_gib = (bytes_a_weight * parameters + _SPARE_BYTES) / 2**30
     return claim_device(need_gib, allow_cpu=parameters < CPU_PARAMETERS)
+
+
+def _thinking(source: Path, merged: Path, held_out: HeldOut | None) -> dict[str, Any]:
+    """When both think, by difficulty; the reason where no device holds them."""
+    if held_out is None or not held_out.asked:
+        return {}
+    kept = stored_dtype(source)
+    try:
+        device = device_for(source, bytes_a_weight=kept.itemsize)
+    except RunError as error:
+        return {"thinking_not_measured": f"{error.code} {error.detail}".strip()}
+    models = {name: partial(load_llama, str(folder), kept, device.torch_name)
+              for name, folder in (("base", source), ("merged", merged))}  # fmt: skip
+    return {"thinking": thinking(models, held_out.asked, held_out.tokenizer)}
 
 
 def _outputs(adapter: Path, source: Path, merged: Path, rows: Sequence[Encoded]) -> dict[str, Any]:

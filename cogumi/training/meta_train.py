@@ -25,11 +25,12 @@ from cogumi.training.algorithms import Episode, Inner, MetaWeights, TaskLoss, me
 from cogumi.training.body import LlamaBody
 from cogumi.training.checkpoint import Checkpoint, load_newest, save_checkpoint
 from cogumi.training.episodes import EpisodeSampler
-from cogumi.training.gain import Mean, by_budget, mean_gain, query_losses
+from cogumi.training.gain import Mean, by_budget, in_step, mean_gain, query_losses
 from cogumi.training.guard import Guard, Verdict
 from cogumi.training.head import Head
 from cogumi.training.schedule import warmup_cosine
 from cogumi.training.stopping import Stop
+from cogumi.training.team import check_same
 
 _MOST_REWINDS = 3
 _MOST_DISCARDED = 5  # in a row
@@ -129,7 +130,7 @@ class _Run:
     """One call of meta_train: what its parts share."""
 
     def __init__(self, body: LlamaBody, head: Head, weights: MetaWeights, inner: Inner, schedule: MetaSchedule) -> None:
-        self.body, self.head, self.inner, self.schedule = body, head, inner, schedule
+        self.body, self.head, self.inner, self.schedule, self.team = body, head, inner, schedule, body.team
         self.weights = MetaWeights(*({n: w.detach().clone() for n, w in part.items()} for part in _parts(weights)))
         trained = [*self.weights.slow.values(), *self.weights.head.values()]
         self.trained = trained
@@ -144,14 +145,20 @@ class _Run:
         self.state = _State(token_budget=schedule.token_budget, score_budget=schedule.token_budget)
         self.guard = Guard()
 
-    def take(self, episodes: Sequence[Episode]) -> tuple[float, float, list[TaskLoss], bool]:
-        """One step: (loss, norm of the gradient, each task's losses, whether it was taken)."""
+    def take(self, episodes: Sequence[Episode]) -> tuple[float, float, list[float], bool]:
+        """One step: (loss, norm of the gradient, what `_gradient` told of the tasks, whether it was taken)."""
+        mine = self.team.share(episodes)
         while True:
+            error = ""
             try:
-                loss, told = self._gradient(episodes)
+                loss, told = self._gradient(mine, len(episodes))
+            except torch.OutOfMemoryError as raised:
+                error = self._refused(raised)
+            if not self.team.any(bool(error)):
                 break
-            except torch.OutOfMemoryError as error:
-                self._less_memory(episodes, error)
+            self._less_memory(mine, error or "in another process")
+        self.team.sum_gradients([*self.trained, *self.rates])
+        loss, *told = self.team.sum([loss, *told])
         norm = float(torch.nn.utils.clip_grad_norm_([*self.trained, *self.rates], self.schedule.clip))
         taken = self.guard.takes(loss, norm)
         if taken:
@@ -165,39 +172,54 @@ class _Run:
     def losses(self, weights: MetaWeights, episodes: Sequence[Episode]) -> Tensor:
         """Query losses before and after adaptation, E2."""
         while True:
+            error = ""
             try:
-                return query_losses(self.body, self.head, weights, episodes, self.inner, self.state.score_budget)
-            except torch.OutOfMemoryError as error:
-                longest = max(len(row.ids) for episode in episodes for row in (*episode.support, *episode.query))
-                held = self.state.score_budget or sum(episode.tokens for episode in episodes)
-                if held <= longest:
-                    raise RunError("gpu-out-of-memory", f"a row of {longest} tokens: {error}") from None
-                self.state.score_budget = max(longest, held // 2)
-                _free()
+                found = query_losses(self.body, self.head, weights, episodes, self.inner, self.state.score_budget)
+            except torch.OutOfMemoryError as raised:
+                error = self._refused(raised)
+            if not self.team.any(bool(error)):
+                return found
+            longest = max(len(row.ids) for episode in episodes for row in (*episode.support, *episode.query))
+            held = self.state.score_budget or sum(episode.tokens for episode in episodes)
+            if held <= longest:
+                raise RunError("gpu-out-of-memory", f"a row of {longest} tokens: {error or 'in another process'}")
+            self.state.score_budget = max(longest, held // 2)
+            _free()
 
-    def _gradient(self, episodes: Sequence[Episode]) -> tuple[float, list[TaskLoss]]:
-        _seed(self.schedule.seed, self.state.step + self.state.skipped)
+    def _gradient(self, mine: Sequence[Episode], tasks: int) -> tuple[float, list[float]]:
+        """This process's part of the loss of `tasks` tasks, its gradient left in the weights; and its parts of the mean
+        losses: of the query, and of the support before the first and the last inner step.
+        """
+        _seed(self.schedule.seed, self.state.step + self.state.skipped, self.team.rank)
         self.optimizer.zero_grad(set_to_none=True)
-        total, told = 0.0, []
-        for group in by_budget(episodes, self.state.token_budget):
-            loss, tasks = meta_loss(self.body, self.head, self.weights, group, self.inner)
-            loss = loss * (len(group) / len(episodes))
+        total, told = 0.0, torch.zeros(3, dtype=torch.float64)
+        for group, counts in in_step(self.body, by_budget(mine, self.state.token_budget)):
+            loss, found = meta_loss(self.body, self.head, self.weights, group, self.inner)
+            loss = loss * (counts * len(group) / tasks)
             loss.backward()
             total += float(loss.detach())
-            told += tasks
-        return total, told
+            told += counts * len(group) / tasks * _means(found)
+        return total, told.tolist()
 
-    def _less_memory(self, episodes: Sequence[Episode], error: Exception) -> None:
-        """Halve the budget, from what the largest group took. Raises RunError gpu-out-of-memory where a task by itself
-        does not fit.
+    def _refused(self, error: Exception) -> str:
+        """What is told of memory that was not there. Where the base is in parts, the others wait for this process's
+        share of a layer and cannot be asked to begin anew. Raises RunError gpu-out-of-memory there.
         """
-        groups = list(by_budget(episodes, self.state.token_budget))
-        if max(len(group) for group in groups) == 1:
-            tokens = max(episode.tokens for episode in episodes)
-            raise RunError("gpu-out-of-memory", f"a task of {tokens} tokens: {error}") from None
+        if self.body.in_parts:
+            raise RunError("gpu-out-of-memory", f"with the base in parts, set train.token_budget: {error}")
+        return str(error) or "out of memory"
+
+    def _less_memory(self, mine: Sequence[Episode], error: str) -> None:
+        """Halve the budget, from what the largest group of anyone took. Raises RunError gpu-out-of-memory where a task
+        by itself does not fit.
+        """
+        groups = list(by_budget(mine, self.state.token_budget))
+        if self.team.most(max(len(group) for group in groups)) == 1:
+            tokens = max(episode.tokens for episode in mine)
+            raise RunError("gpu-out-of-memory", f"a task of {tokens} tokens: {error}")
         self.optimizer.zero_grad(set_to_none=True)
         _free()
-        self.state.token_budget = max(sum(episode.tokens for episode in group) for group in groups) // 2
+        self.state.token_budget = self.team.most(max(sum(e.tokens for e in group) for group in groups)) // 2
 
     def _set_rates(self) -> None:
         schedule, step = self.schedule, self.state.step
@@ -212,7 +234,9 @@ class _Run:
             held = self.optimizer.state.get(tensor, {})
             tensors |= {f"{key}/{name}": value for key, value in held.items()}
         state = {**{name: getattr(self.state, name) for name in _State.__slots__}, "guard": self.guard.to_json()}
-        save_checkpoint(place, self.state.step, tensors, {**state, "good": good})
+        if self.team.first:
+            save_checkpoint(place, self.state.step, tensors, {**state, "good": good})
+        check_same(self.team, [*self.trained, *self.rates])
 
     @torch.no_grad()
     def restore(self, held: Checkpoint) -> None:
@@ -253,6 +277,7 @@ def meta_train(
     run = _Run(body, head, weights, inner, schedule)
     probe = [sampler.batch(step)[0] for step in range(schedule.probe)]
     held = load_newest(checkpoints)
+    run.team.wait()
     if held is not None:
         run.restore(held)
     else:  # what a rewind can always go back to
@@ -262,7 +287,7 @@ def meta_train(
         run.save(checkpoints, good=True)
     first, state, stop = run.state.step, run.state, stop or Stop()
     clock = time.monotonic()
-    while state.step < schedule.steps and not stop.asked and not _is_stale(state, schedule):
+    while state.step < schedule.steps and not run.team.any(stop.asked) and not _is_stale(state, schedule):
         episodes = sampler.batch(state.step + state.skipped)
         loss, norm, told, taken = run.take(episodes)
         state.step += 1
@@ -328,12 +353,17 @@ def _count(state: _State, clock: float) -> float:
     return now
 
 
-def _told(run: _Run, loss: float, norm: float, told: list[TaskLoss], taken: bool, tokens: int) -> MetaStep:
-    support = torch.stack([torch.stack([one.support[0], one.support[-1]]) for one in told if one.support] or [
-        torch.full((2,), float("nan"))])  # fmt: skip
-    first, last = support.mean(0).tolist()
+def _means(told: Sequence[TaskLoss]) -> Tensor:
+    """Over tasks: the query loss, and the support losses before the first and the last inner step; NaN for none."""
+    query = torch.stack([one.query for one in told]).double().mean()
+    support = [torch.stack([one.support[0], one.support[-1]]).double() for one in told if one.support]
+    first, last = torch.stack(support).mean(0).tolist() if support else (math.nan, math.nan)
+    return torch.tensor([float(query), first, last], dtype=torch.float64)
+
+
+def _told(run: _Run, loss: float, norm: float, told: list[float], taken: bool, tokens: int) -> MetaStep:
+    query, first, last = told
     used = run.optimizer.param_groups[0]["lr"]
-    query = float(torch.stack([one.query for one in told]).mean())
     rate = run.state.tokens / max(run.state.seconds, 1e-9)
     state = run.state
     return MetaStep(state.step, run.schedule.steps, query, first, last, norm, used, tokens, rate, state.seconds, taken)
@@ -357,7 +387,7 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
-def _seed(seed: int, step: int) -> None:
-    """Of dropout: the same step drops the same, in a run that was resumed too."""
-    digest = hashlib.sha256(f"{seed}/dropout/{step}".encode()).digest()
+def _seed(seed: int, step: int, rank: int) -> None:
+    """Of dropout: the same step drops the same, in a run that was resumed too; each process for itself."""
+    digest = hashlib.sha256(f"{seed}/dropout/{step}{f'/{rank}' if rank else ''}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))

@@ -15,14 +15,15 @@ import torch
 from cogumi.training.checkpoint import load_newest
 from cogumi.training.meta_train import MetaStep
 from cogumi.training.stopping import Stop
+from cogumi.training.team import ALONE, Team
 
 Train = Callable[[Path, Callable[[MetaStep], None], Stop], Any]
 """Trains with checkpoints in a folder, tells of each step, and stops where it is asked to."""
 
 
-def resumes_exactly(train: Train, steps: int, place: Path) -> bool:
+def resumes_exactly(train: Train, steps: int, place: Path, team: Team = ALONE) -> bool:
     """Train `steps` steps straight, and once more stopped after each of them; compare weights, moments and best weights
-    of both ends. `place` is used and removed.
+    of both ends. `place` is used and removed. All of a team call it together.
     """
 
     def to(after: int, folder: Path) -> None:
@@ -34,14 +35,22 @@ def resumes_exactly(train: Train, steps: int, place: Path) -> bool:
 
         train(folder, watch, stop)
 
-    shutil.rmtree(place, ignore_errors=True)
+    def removed() -> None:
+        team.wait()
+        if team.first:
+            shutil.rmtree(place, ignore_errors=True)
+        team.wait()
+
+    removed()
     try:
         to(steps, place / "straight")
         for after in range(1, steps + 1):
             to(after, place / "stopped")
         one, other = (load_newest(place / name) for name in ("straight", "stopped"))
+        team.wait()  # all have read
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        if team.first:
+            shutil.rmtree(place, ignore_errors=True)
     if one is None or other is None or one.tensors.keys() != other.tensors.keys():
         return False
     return all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())

@@ -123,13 +123,34 @@ class DraftRequest(ModelRequest):
         description="NAME or NAME@VERSION of a published target; empty: the recipe's draft.target, or the run's own",
     )
 
+    imitation: str = Field(
+        "",
+        pattern=_PUBLISHED,
+        description="NAME or NAME@VERSION of what train-draft-sft has published of this draft; empty: learned here",
+    )
+
     @property
     def target_name(self) -> str:
         return self.target.partition("@")[0]
 
+    @property
+    def imitation_name(self) -> str:
+        return self.imitation.partition("@")[0]
+
+    @property
+    def imitations(self) -> str:
+        """The name that teacher text alone is published under."""
+        return f"{self.name}-draft-sft"
+
     def _published(self) -> list[str]:
         named = [f"--{what} {name}" for what, name in (("dataset", self.dataset), ("target", self.target)) if name]
         return [*named, f"--versions {self.store}"] if named else []
+
+
+class ImitationRequest(DraftRequest):
+    """A draft's first part, teacher text alone; `target` is any model with the target's tokenizer, such as its base."""
+
+    file: ClassVar[str] = "draft-sft-request.json"
 
 
 def base_of_run(folder: RunFolder) -> str:
@@ -147,15 +168,26 @@ def fetch_target(request: DraftRequest, folder: RunFolder, models: Versions | No
     """
     if models is not None:
         return _fetched(models, request.target, folder)
-    draft = request.load().draft
+    recipe = request.load()
+    draft, train = recipe.draft, recipe.train
     if draft is not None and draft.target:
         return draft.target, draft.target
+    if isinstance(request, ImitationRequest) and train is not None and train.base:
+        return train.base, train.base  # the target is not made yet, and has the words of its base
     for name in ("merged", "base"):
         if (folder.path / name / "receipt.json").is_file():
             return str(folder.path / name), f"{folder.name}/{name}"
         if name == "merged" and (folder.path / "adapter" / "receipt.json").is_file():
             raise RunError("run-without-merged", str(folder.path))
     raise RunError("run-without-base", str(folder.path))
+
+
+def fetch_imitation(request: DraftRequest, folder: RunFolder, models: Versions | None) -> tuple[str, str] | None:
+    """What was learned of teacher text elsewhere (a folder on this machine) and its id; None where none is named.
+
+    Raises RunError version-not-found; StorageError artifact-damaged.
+    """
+    return None if models is None else _fetched(models, request.imitation, folder)
 
 
 def fetch_base(request: TrainRequest, folder: RunFolder, models: Versions | None) -> tuple[str, str]:

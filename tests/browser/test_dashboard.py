@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cogumi.store.artifacts import read_receipt
+from cogumi.store.versions import Versions
 from deployments.local_server import free_port
 from deployments.stack import down, up
 from docs.screenshots import RUN, SHARD, flow_run, photograph, run_with_a_retry
@@ -17,9 +19,13 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path) -> Iterator[tuple[str, str]]:
     """(address, flow run) of a site on which the tiny pipeline has run, one of its shards failing once."""
-    folder = tmp_path_factory.mktemp("site")
     home = folder / ".cogumi"
     try:
         root = up(home, {"port": free_port(), "work": str(folder), "simulate": True}).site.root
@@ -48,7 +54,39 @@ def test_a_pipeline_shows_its_phases(site: tuple[str, str], user: Person) -> Non
     user.sees(f"dataset-{RUN}", f"base-{RUN}", f"train-{RUN}")
     user.opens(artifact(root, f"{RUN}-phases"))
     user.sees("generate-dataset", "pictured@v0001", "pretrain-base", "pictured-base@v0001", "CPU (simulated)")
-    user.sees("train-models", "pictured-adapter@v0001")
+    user.sees("train-models", "pictured-adapter@v0001", "validate-model", "pictured-validation@v0001")
+
+
+def test_each_phase_ran_on_its_pool_and_says_that_it_was_simulated(site: tuple[str, str], folder: Path) -> None:
+    root, _ = site
+    data = flow_run(root, f"dataset-{RUN}")
+    assert {"cogumi", "dataset", f"run:{RUN}", "provider:loopback"} <= set(data["tags"])
+    pools = {
+        "base": "gpu-h100",
+        "train": "gpu-h100",
+        "draft-sft": "gpu-a100",
+        "draft": "gpu-h100",
+        "validate": "gpu-h100",
+    }
+    runs = {phase: flow_run(root, f"{phase}-{RUN}") for phase in pools}
+    named = {"flow_runs": {"name": {"any_": [f"{phase}-{RUN}" for phase in pools]}}}
+    assert httpx.post(f"{root}/api/flow_runs/count", json=named, timeout=20).json() == len(pools), "each of them once"
+    assert {phase: run["work_pool_name"] for phase, run in runs.items()} == pools
+    assert {run["state_type"] for run in runs.values()} == {"COMPLETED"}
+    assert {"gpu", "training", f"run:{RUN}"} <= set(runs["base"]["tags"])
+    assert runs["draft-sft"]["created"] < runs["train"]["end_time"], "it does not wait for the adapters"
+    draft = read_receipt(folder / "runs" / RUN / "draft")
+    assert draft is not None and draft["metrics"]["imitation"].startswith(f"{RUN}-draft-sft@v")
+    assert draft["metrics"]["target"].startswith(f"{RUN}-merged@v")
+    published = {
+        part: Versions(str(folder / "datasets"), f"{RUN}-{part}").of_run(RUN).metrics
+        for part in ("base", "adapter", "validation")
+    }
+    assert all(made["device"]["simulated"] for made in published.values())
+    assert published["base"]["device"]["pool"] == "gpu-h100"
+    assert published["base"]["dataset"].startswith(f"{RUN}@v")
+    assert published["adapter"]["base"].startswith(f"{RUN}-base@v")
+    assert published["validation"]["names"] == ["base", "trained", "merged", "draft"]
 
 
 def test_a_shard_that_failed_once_is_a_task_with_two_runs(site: tuple[str, str], user: Person) -> None:

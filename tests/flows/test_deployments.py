@@ -39,7 +39,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
             )
             assert done.returncode == 0, done.stdout + done.stderr
 
-        for pool in ("cpu", "gpu-h100"):
+        for pool in ("cpu", "gpu-h100", "gpu-a100"):
             call("work-pool", "create", pool, "--type", "process")
         call("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
         processes = Processes(home)

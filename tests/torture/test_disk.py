@@ -10,10 +10,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
 from tests.conftest import miss
 from tests.torture.driving import CELLS, LONG, SMALL, command, finish, pointed_at
@@ -21,7 +23,6 @@ from tests.torture.oracle import check_money, check_nothing_torn, check_publishe
 
 pytestmark = pytest.mark.torture
 CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename")
-SHORT_POINTS = 3
 Start = Callable[..., LoopbackProcess]
 
 
@@ -42,11 +43,23 @@ def count_calls(strace: str, call: str, arguments: list[str], cwd: Path, log: Pa
     return max(by_thread.values(), default=0)
 
 
+@pytest.fixture(scope="module")
+def calls(strace: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], int]:
+    """How often the run makes a call; each is counted once."""
+
+    @cache
+    def counted(call: str) -> int:
+        folder = tmp_path_factory.mktemp(call)
+        with LoopbackProcess(Behaviour(latency_s=0.005)) as provider:
+            arguments = command("count", *SMALL, *pointed_at(provider.url))
+            return count_calls(strace, call, arguments, folder, folder / "count.log")
+
+    return counted
+
+
 def points(total: int) -> list[int]:
-    """Which of the calls to hit: all of them in the long form, an even spread with both ends in the short one."""
-    if LONG or total <= SHORT_POINTS:
-        return list(range(1, total + 1))
-    return sorted({1 + round(place * (total - 1) / (SHORT_POINTS - 1)) for place in range(SHORT_POINTS)})
+    """Which of the calls to hit: all of them in the long form, one in the middle and the last in the short one."""
+    return list(range(1, total + 1)) if LONG else sorted({max(1, total // 2), total})
 
 
 def hurt_and_finish(
@@ -68,11 +81,10 @@ def hurt_and_finish(
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_killed_at_this_call(call: str, strace: str, loopback: Start, tmp_path: Path) -> None:
-    provider = loopback(latency_s=0.005)
-    total = count_calls(
-        strace, call, command("count", *SMALL, *pointed_at(provider.url)), tmp_path, tmp_path / "count.log"
-    )
+def test_killed_at_this_call(
+    call: str, strace: str, calls: Callable[[str], int], loopback: Start, tmp_path: Path
+) -> None:
+    total = calls(call)
     assert total > 0
     killed = 0
     for number in points(total):
@@ -93,12 +105,11 @@ def test_killed_at_this_call(call: str, strace: str, loopback: Start, tmp_path: 
         ("rename", "ENOSPC"),
     ],
 )
-def test_refused_at_this_call(call: str, error: str, strace: str, loopback: Start, tmp_path: Path) -> None:
+def test_refused_at_this_call(
+    call: str, error: str, strace: str, calls: Callable[[str], int], loopback: Start, tmp_path: Path
+) -> None:
     """A disk that refuses from one call on ends the run with a code, or is got over; it never tears what is published."""
-    provider = loopback(latency_s=0.005)
-    total = count_calls(
-        strace, call, command("count", *SMALL, *pointed_at(provider.url)), tmp_path, tmp_path / "count.log"
-    )
+    total = calls(call)
     failed = 0
     for number in points(total):
         done = hurt_and_finish(

@@ -5,12 +5,9 @@ goes on and buys nothing again.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sqlite3
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -23,27 +20,18 @@ pytestmark = pytest.mark.torture
 SMALL = "dataset.cells={math: {easy: 4}}"
 
 
-def test_a_schedule_fires_and_the_next_version_appears(site: Site) -> None:
-    """The weekly deployment, put on a short interval: two periods make two versions that share no question."""
+@pytest.fixture(scope="module", autouse=True)
+def often(site: Site) -> Iterator[Versions]:
+    """The weekly deployment, put on a short interval while the tests of this file run; the versions that it makes."""
     weekly = site.get("/deployments/name/generate-dataset/weekly")
     assert [schedule["active"] for schedule in weekly["schedules"]] == [False]
     request = {"recipe": "tiny", "dataset": "weekly", "overrides": [SMALL]}
     body = [{"schedule": {"interval": 60}, "active": True, "parameters": {"request": request}, "slug": "often"}]
     reply = httpx.post(f"{site.api}/deployments/{weekly['id']}/schedules", json=body, timeout=20)
     assert reply.status_code < 300, reply.text
-    try:
-        versions = Versions(str(site.folder / "datasets"), "weekly")
-        until(lambda: len(versions.all()) >= 2, 240)
-    finally:
-        for schedule in reply.json():
-            httpx.delete(f"{site.api}/deployments/{weekly['id']}/schedules/{schedule['id']}", timeout=20)
-    one, two = versions.all()[:2]
-    assert one.run != two.run and one.run.startswith("weekly-20")
-    rows = [
-        {json.loads(line)["question"] for line in versions.read(version, "training_4_complete.jsonl").splitlines()}
-        for version in (one, two)
-    ]
-    assert all(len(questions) == 4 for questions in rows) and not rows[0] & rows[1]
+    yield Versions(str(site.folder / "datasets"), "weekly")
+    for schedule in reply.json():
+        httpx.delete(f"{site.api}/deployments/{weekly['id']}/schedules/{schedule['id']}", timeout=20)
 
 
 def test_budgets_and_failures_are_told_and_a_retry_in_the_dashboard_goes_on(site: Site) -> None:
@@ -81,50 +69,13 @@ def test_a_doubled_run_ends_without_touching_the_first(site: Site) -> None:
     check_money(site.folder / "runs" / "doubled")
 
 
-def test_a_server_that_is_killed_in_the_middle_is_survived(site: Site) -> None:
-    """The run goes on while nobody listens; `cogumi up` brings the server back with all it knew."""
-    request = {"recipe": "tiny", "run": "deserted", "overrides": ["loopback.latency_s=2"]}
-    run = site.start("generate-dataset/on-demand", request)
-    until(lambda: (site.folder / "runs" / "deserted" / "provider_bill.tsv").exists(), 60)
-    os.kill(site.process("server"), signal.SIGKILL)
-    time.sleep(2)
-    site.cogumi("up")
-    until(lambda: (site.folder / "runs" / "deserted" / "dataset" / "receipt.json").exists(), 120)
-    assert site.ended(run)["state_type"] == "COMPLETED"
-    check_money(site.folder / "runs" / "deserted")
-
-
-@pytest.mark.parametrize(("how", "state"), [("ended-by-cancel", "CANCELLED"), ("ended-by-its-worker", "CRASHED")])
-def test_a_run_that_is_ended_takes_the_replies_that_are_paid_for(site: Site, how: str, state: str) -> None:
-    """In the dashboard, or by SIGTERM to its worker: nothing that was sent is left without its reply, and what is
-    resumed goes on from it.
-    """
-    request = {"recipe": "tiny", "run": how, "overrides": ["loopback.latency_s=3", "loopback.fault_share=0"]}
-    run = site.start("generate-dataset/on-demand", request)
-    bill = site.folder / "runs" / how / "provider_bill.tsv"
-    until(lambda: bill.exists() and bill.read_text(), 60)
-    if how == "ended-by-cancel":
-        site.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
-    else:
-        os.kill(site.process("worker-cpu"), signal.SIGTERM)
-    assert site.ended(run)["state_type"] == state
-    with sqlite3.connect(site.folder / "runs" / how / "ledger.db") as ledger:
-        states = dict(ledger.execute("select state, count(*) from attempts group by state"))
-    assert set(states) == {"received"} and check_money(site.folder / "runs" / how).received == states["received"]
-    site.cogumi("up")
-    goes_on = json.loads(site.cogumi("resume", how, "--json"))
-    assert site.ended(goes_on["flow_run"])["state_type"] == "COMPLETED"
-
-
-def test_down_lets_a_running_flow_finish_within_its_grace(site: Site) -> None:
-    request = {"recipe": "tiny", "run": "finishing", "overrides": ["loopback.latency_s=2", "loopback.fault_share=0"]}
-    run = site.start("generate-dataset/on-demand", request)
-    until(lambda: (site.folder / "runs" / "finishing" / "provider_bill.tsv").exists(), 60)
-    site.cogumi("down", "--grace", "90")
-    assert (site.folder / "runs" / "finishing" / "dataset" / "receipt.json").exists()
-    money = check_money(site.folder / "runs" / "finishing")
-    assert money.unknown == 0
-    site.cogumi("up")
-    assert site.get(f"/flow_runs/{run}")["state_type"] == "COMPLETED"
-    again = site.start("generate-dataset/on-demand", {"recipe": "tiny", "run": "afterwards", "overrides": [SMALL]})
-    assert site.ended(again)["state_type"] == "COMPLETED", "its pools are taken up again"
+def test_a_schedule_fires_and_the_next_version_appears(often: Versions) -> None:
+    """Two periods make two versions that share no question."""
+    until(lambda: len(often.all()) >= 2, 240)
+    one, two = often.all()[:2]
+    assert one.run != two.run and one.run.startswith("weekly-20")
+    rows = [
+        {json.loads(line)["question"] for line in often.read(version, "training_4_complete.jsonl").splitlines()}
+        for version in (one, two)
+    ]
+    assert all(len(questions) == 4 for questions in rows) and not rows[0] & rows[1]

@@ -19,6 +19,7 @@ from transformers import GenerationConfig, LlamaForCausalLM
 from cogumi.lm.chat import Encoded
 from cogumi.lm.model import generation_config
 from cogumi.lm.tokenizer import TrainingTokenizer
+from cogumi.training.claim import CACHED_TOKENS
 from cogumi.training.draft.divergence import Soft, soften
 from cogumi.training.fitting import arithmetic, fixed_attention, hidden_of, logits_of
 
@@ -60,10 +61,8 @@ def write_answers(
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), arithmetic(model.device.type):
         torch.manual_seed(how.seed)
-        at_once = _ROWS_AT_ONCE[model.device.type]
-        for start in range(0, len(order), at_once):
-            chosen = order[start : start + at_once]
-            longest = max(len(prompts[number]) for number in chosen)
+        for chosen in _at_once(order, prompts, how.most_tokens, _ROWS_AT_ONCE[model.device.type]):
+            longest = len(prompts[chosen[-1]])
             ids_BT = torch.full((len(chosen), longest), pad)
             seen_BT = torch.zeros_like(ids_BT)
             for place, number in enumerate(chosen):
@@ -78,6 +77,18 @@ def write_answers(
                 found[number] = Encoded([*prompt, *answer], [0] * len(prompt) + [1] * len(answer))
     model.train(was_training)
     return [found[number] for number in range(len(prompts))]
+
+
+def _at_once(order: list[int], prompts: Sequence[list[int]], most_tokens: int, rows: int) -> Iterator[list[int]]:
+    """Prompts from the shortest on, so many rows and so many tokens of cache together."""
+    chosen: list[int] = []
+    for number in order:
+        if chosen and (len(chosen) == rows or (len(chosen) + 1) * (len(prompts[number]) + most_tokens) > CACHED_TOKENS):
+            yield chosen
+            chosen = []
+        chosen.append(number)
+    if chosen:
+        yield chosen
 
 
 def response_logits(model: LlamaForCausalLM, rows: Sequence[Encoded]) -> Tensor:

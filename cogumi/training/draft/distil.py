@@ -11,6 +11,7 @@ brings others (Agarwal et al. 2023, GKD; Zhou et al. 2023, DistillSpec).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,21 @@ class Material:
 
     rows: Sequence[Encoded]
     prompts: Sequence[list[int]]
-    tokenizer: TrainingTokenizer
+    tokenizer: TrainingTokenizer | None
+    """None where nothing is to be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Teacher text alone: the weights that distillation goes on from, those of the control, and the end of each part.
+    Where it was trained elsewhere: what is told of its parts, and the file of its steps.
+    """
+
+    begun: dict[str, Tensor]
+    sft: dict[str, Tensor]
+    parts: dict[str, Fitted]
+    told: dict[str, Any] = field(default_factory=dict)
+    metrics: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +70,8 @@ class Made:
     sft: dict[str, Tensor]
     parts: dict[str, Fitted]
     answers: list[Encoded]
+    written: dict[str, dict[str, float]]
+    """Of each text that was written and read now, not found in its file: rows, tokens of answers, seconds."""
 
     @property
     def seconds(self) -> float:
@@ -70,17 +87,15 @@ def train_draft(
     checkpoints: Path,
     watch: Watch = lambda part, step: None,
     stop: Stop | None = None,
+    begun: Begun | None = None,
 ) -> Made:
-    """Train `draft` in place. Raises RunError run-stopped where it was asked to stop, and as `fit`."""
-    road = _Road(draft, target, material, section, seed, checkpoints, watch, stop)
-    imitation = _imitation(draft, material.rows, section.rows_per_step, seed)
-    road.part(SFT, section.sft_steps, imitation)
-    begun = _copy(draft)
-    if section.sft_control:  # as many steps as the draft takes from here on
-        more = section.offline_steps + section.rounds * section.round_steps
-        road.part(CONTROL, more, lambda step: imitation(section.sft_steps + step))
-    sft = _copy(draft)
-    draft.load_state_dict(begun)
+    """Train `draft` in place, from its beginnings or from what `begun` holds of teacher text. Raises RunError
+    run-stopped where it was asked to stop, and as `fit`.
+    """
+    if begun is None:
+        begun = imitate(draft, material.rows, section, seed, checkpoints, watch, stop)
+    draft.load_state_dict(begun.begun)
+    road = _Road(draft, target, material, section, seed, checkpoints, watch, stop, dict(begun.parts))
     answers = road.written("answers", target, material.prompts, seed)
     road.part(OFFLINE, section.offline_steps, road.distillation(answers, Divergence.KL, seed))
     for number in range(1, section.rounds + 1):
@@ -91,7 +106,27 @@ def train_draft(
         rows += road.written(f"{name}-target", target, prompts[own:], fresh)
         loss_of = road.distillation(rows, Divergence(section.loss), fresh)
         road.part(name, section.round_steps, loss_of, section.round_rate)
-    return Made(sft, road.parts, [row for row, _ in answers])
+    return Made(begun.sft, road.parts, [row for row, _ in answers], road.told)
+
+
+def imitate(
+    draft: LlamaForCausalLM,
+    rows: Sequence[Encoded],
+    section: DraftSection,
+    seed: int,
+    checkpoints: Path,
+    watch: Watch = lambda part, step: None,
+    stop: Stop | None = None,
+) -> Begun:
+    """Teacher text, and its control. It leaves `draft` with the control's weights. Raises as train_draft."""
+    road = _Road(draft, draft, Material(rows, [], None), section, seed, checkpoints, watch, stop)
+    imitation = _imitation(draft, rows, section.rows_per_step, seed)
+    road.part(SFT, section.sft_steps, imitation)
+    begun = _copy(draft)
+    if section.sft_control:  # as many steps as the draft takes from here on
+        more = section.offline_steps + section.rounds * section.round_steps
+        road.part(CONTROL, more, lambda step: imitation(section.sft_steps + step))
+    return Begun(begun, _copy(draft), road.parts)
 
 
 @dataclass(slots=True)
@@ -107,6 +142,7 @@ class _Road:
     watch: Watch
     stop: Stop | None
     parts: dict[str, Fitted] = field(default_factory=dict)
+    told: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def part(self, name: str, steps: int, loss_of: Loss, rate: float = 1.0) -> None:
         """Train, or go on; nothing for no steps."""
@@ -126,11 +162,14 @@ class _Road:
         file = self.checkpoints / f"{name}.safetensors"
         held = load_soft(file)
         if held is None:
-            how = Writing(self.section.max_new_tokens, 1.0, seed)
+            assert self.material.tokenizer is not None
+            how, began = Writing(self.section.max_new_tokens, 1.0, seed), time.monotonic()
             rows = write_answers(writer, prompts, how, self.material.tokenizer)
             save_soft(file, rows, read_softly(self.target, rows, self.section.keep))
             held = load_soft(file)
             assert held is not None, "it was just written"
+            tokens, seconds = sum(sum(row.mask) for row in rows), round(time.monotonic() - began, 2)
+            self.told[name] = {"rows": len(rows), "tokens": tokens, "seconds": seconds}
         return list(zip(*held, strict=True))
 
     def distillation(self, rows: Sequence[_Row], kind: Divergence, seed: int) -> Loss:
@@ -169,5 +208,6 @@ def _chosen(prompts: Sequence[list[int]], count: int, seed: int) -> list[list[in
 
 
 def _copy(model: LlamaForCausalLM) -> dict[str, Tensor]:
+    """In the machine's memory: at 1B each is 5 GB that a card has better use for."""
     state: dict[str, Any] = model.state_dict()
-    return {name: weight.detach().clone() for name, weight in state.items()}
+    return {name: weight.detach().cpu().clone() for name, weight in state.items()}

@@ -86,7 +86,7 @@ class Table:
         return found
 
     def by_domain(self) -> list[dict[str, Any]]:
-        """Of each domain: prompts, and alpha and length of each draft."""
+        """Of each domain: prompts, and alpha, length, and share of proposals taken of each draft."""
         found = []
         for domain in sorted({question.domain for question in self.questions}):
             places = [place for place, question in enumerate(self.questions) if question.domain == domain]
@@ -95,6 +95,7 @@ class Table:
                 found.append({
                     "domain": domain, "prompts": len(here), "draft": name, "decoding": decoding,
                     "alpha": sum(map(_alpha, here)) / len(here), "length": sum(map(_length, here)) / len(here),
+                    "share": sum(each.accepted for each in here) / sum(each.proposed for each in here),
                 })  # fmt: skip
         return found
 
@@ -117,6 +118,7 @@ class Table:
             "answer_tokens": sum(each.tokens for each in self.found[DISTILLED, SAMPLED]),
         }  # fmt: skip
         ahead = {decoding: self.longer(DISTILLED, SFT, decoding) for decoding in _TEMPERATURES}
+        told["domains"] = [row for row in self.by_domain() if row["draft"] == DISTILLED]
         told["over_sft"] = {name: {"mean": m.mean, "ci95": [m.low, m.high]} for name, m in ahead.items()}
         control = {decoding: self.longer(DISTILLED, UNIGRAM, decoding) for decoding in _TEMPERATURES}
         told["concludes"] = all(m.low > 0 for m in control.values())

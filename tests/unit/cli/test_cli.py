@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cogumi.cli.main import app
+from cogumi.cli.main import app, run
 from cogumi.recipe import load_recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.server.app import Behaviour
@@ -150,10 +150,23 @@ def test_it_starts_fast_and_tells_its_version(tmp_path: Path) -> None:
         (["teacher", "serve", "--script", "meteor"], "stage-unknown", 2),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused_by_code(tmp_path: Path, arguments: list[str], code: str, exit_code: int) -> None:
-    done = cogumi(*arguments, cwd=tmp_path, OPENROUTER_API_KEY="", OPENAI_API_KEY="", ANTHROPIC_API_KEY="")
-    refused(done, code, exit_code)
-    assert "0123456789abcdefghij" not in done.stdout + done.stderr
+def test_bad_input_is_refused_by_code(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: str,
+    exit_code: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cogumi", *arguments])
+    for name in ("OPENROUTER_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(SystemExit) as ended:
+        run()
+    said = capsys.readouterr()
+    refused(subprocess.CompletedProcess(arguments, int(str(ended.value.code)), said.out, said.err), code, exit_code)
+    assert "0123456789abcdefghij" not in said.out + said.err
 
 
 def against(provider: LoopbackProcess, *more: str) -> list[str]:

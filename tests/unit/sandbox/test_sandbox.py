@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -12,9 +15,14 @@ import pytest
 
 from cogumi.dataset.verify import verify_answer
 from cogumi.domain import Difficulty
-from cogumi.sandbox import bubblewrap, run_python, sandbox_problem
+from cogumi.errors import CogumiError
+from cogumi.sandbox import MOST_OUTPUT_BYTES, bubblewrap, open_sandbox, run_python, sandbox_problem
+from cogumi.sandbox.docker import Docker
+from cogumi.sandbox.running import proves_itself
+from cogumi.sandbox.unconfined import Unconfined
 from cogumi.teachers.procedural import by_domain
 from tests.conftest import miss
+from tests.unit.sandbox import docker_daemon
 
 CANARY = "canary-7f3a"
 
@@ -25,6 +33,16 @@ def _needs_bubblewrap() -> None:
         miss("bubblewrap")
     assert sandbox_problem() == ""
 
+
+FORGE = """
+import os, re
+seen = []
+{search}
+for nonce in {{word for thing in seen for word in re.findall("[0-9a-f]{{32}}", repr(thing))}}:
+    os.write(1, b"\\n" + nonce.encode() + b"\\n")
+os._exit(0)
+"""
+"""Say that the end was reached, with every nonce that is found."""
 
 ESCAPES = {
     "password file": "print(open('/etc/passwd').read())",
@@ -63,6 +81,24 @@ ESCAPES = {
     "kill the parent": "import os, signal; os.kill(1, signal.SIGKILL); os.kill(os.getppid(), signal.SIGKILL); raise SystemExit(1)",
     "setuid": "import os; os.setuid(0)",
     "recursion": "f = lambda: f()\nf()",
+    "leave early": "import os; os._exit(0)",
+    "leave politely": "import sys; sys.exit(0)",
+    "leave by a thread's trick": "import os, atexit; atexit.register(os._exit, 0); raise SystemExit(0)",
+    "end itself": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
+    "claim to have passed": "print('passed'); print('contained 42'); import os; os._exit(0)",
+    "guess the end": "import os\nos.write(1, b'\\n' + b'0' * 32 + b'\\n')\nos._exit(0)",
+    "forge the end with what frames hold": FORGE.format(
+        search="import sys\nf = sys._getframe()\nwhile f:\n seen += [*f.f_locals.values(), *f.f_globals.values(), *f.f_code.co_consts]\n f = f.f_back"
+    ),
+    "forge the end with what memory holds": FORGE.format(
+        search="import gc\nfor thing in gc.get_objects(): seen.append(thing)"
+    ),
+    "orphan": "import os\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  import time; time.sleep(60)",
+    "core dump": "import os; os.abort()",
+    "many files": "x = [open(f'/tmp/{n}', 'w') for n in range(100)]",
+    "raise the limits": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))",
+    "endless errors": "import sys\nwhile True: sys.stderr.write('x' * 4096)",
+    "keyring": "import ctypes; r = ctypes.CDLL(None).syscall(250, 0, -3, 1); assert r == -1; raise SystemExit(1)",
     "deep json": "import json; json.loads('[' * 10**6)",
 }
 
@@ -76,9 +112,93 @@ async def test_an_escape_is_contained(attempt: str, monkeypatch: pytest.MonkeyPa
     assert not result.ok, result
     assert CANARY not in result.output + result.error
     assert "root:" not in result.output
-    assert len(result.output) <= bubblewrap.MOST_OUTPUT_BYTES
+    assert len(result.output) <= MOST_OUTPUT_BYTES
     assert time.monotonic() - began < 4
     assert not Path("/usr/bin/evil").exists() and not Path("/evil").exists()
+
+
+@pytest.fixture(scope="module")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
+    """On a daemon of its own."""
+    if docker_daemon.missing():
+        miss(docker_daemon.missing())
+    with (
+        docker_daemon.docker_daemon(tmp_path_factory.mktemp("docker")) as environment,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        opened = open_sandbox("docker")
+        assert isinstance(opened, Docker)
+        yield opened
+
+
+_NO_ESCAPES_THERE = {"proc self environ", "proc 1", "end itself"}
+"""A container has a /proc of its own, with its own processes and variables; and its first process is deaf to SIGTERM."""
+
+
+@pytest.mark.alone
+def test_docker_contains_them_too(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COGUMI_CANARY", CANARY)
+    with ThreadPoolExecutor(6) as pool:
+        results = dict(zip(ESCAPES, pool.map(lambda attempt: docker.run(attempt, 2.0), ESCAPES.values()), strict=True))
+    assert {name for name, result in results.items() if result.ok} <= _NO_ESCAPES_THERE
+    for result in results.values():
+        assert CANARY not in result.output + result.error and "/bin/bash" not in result.output
+        assert len(result.output) <= MOST_OUTPUT_BYTES
+    left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=True).stdout
+    assert left == "", "no container outlives its program"
+    assert docker.run("import math\nprint(math.comb(10, 3))", 5.0).output == "120\n"
+
+
+def test_docker_without_its_image_is_refused_with_the_reason(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COGUMI_SANDBOX_IMAGE", "not-there:1")
+    with pytest.raises(CogumiError, match="sandbox-missing") as refused:
+        open_sandbox("docker")
+    assert "not-there:1" in str(refused.value)
+
+
+def test_no_sandbox_must_be_said_twice_and_is_never_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, trusted, code in (("none", False, "code-not-trusted"), ("chroot", True, "sandbox-unknown")):
+        with pytest.raises(CogumiError, match=code):
+            open_sandbox(name, trusted)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(CogumiError, match="sandbox-missing") as refused:
+        open_sandbox("none", trusted=True)
+    assert "root" in str(refused.value)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert open_sandbox("none", trusted=True).run("print(6 * 7)", 5.0).output == "42\n"
+
+
+async def test_a_search_that_finds_the_nonce_would_be_taken_for_the_end() -> None:
+    """So that the searches of frames and memory prove something. It finds it where the documentation says that it is:
+    in the pipe, which a program that tries every descriptor can read.
+    """
+    search = "for handle in range(3, 32):\n try: seen.append(os.read(handle, 32).decode())\n except OSError: pass"
+    result = await run_python(FORGE.format(search=search))
+    assert result.ok
+
+
+def test_many_threads_prove_it_at_once() -> None:
+    bubblewrap._problem.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: sandbox_problem(), range(16))) == {""}
+    assert "COGUMI_SANDBOX_CANARY" not in os.environ
+
+
+def test_a_sandbox_that_holds_nothing_does_not_prove_itself() -> None:
+    leaks = proves_itself(Unconfined(), __file__)
+    assert leaks.startswith("leaks:") and "read" in leaks and "network" in leaks
+
+
+async def test_input_is_empty_and_output_is_kept_as_it_was() -> None:
+    result = await run_python("import sys\nprint(repr(sys.stdin.read()))\nsys.stdout.write('no end of line')")
+    assert (result.ok, result.output) == (True, "''\nno end of line")
+
+
+async def test_a_large_program_goes_through() -> None:
+    result = await run_python(f"x = {'1' * (1 << 20)!r}\nprint(len(x))")
+    assert (result.ok, result.output) == (True, f"{1 << 20}\n")
 
 
 async def test_a_decent_program_runs() -> None:
@@ -127,7 +247,7 @@ async def test_without_a_sandbox_programs_are_unverified_and_never_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    bubblewrap.sandbox_problem.cache_clear()
+    bubblewrap._problem.cache_clear()
     try:
         (family,) = [family for family in by_domain("coding") if family.name == "write-function"]
         task = family.generate(Random(1), Difficulty.EASY)
@@ -135,5 +255,5 @@ async def test_without_a_sandbox_programs_are_unverified_and_never_run(
         assert await verify_answer(task.question, trap) == "unverified"
         assert not (tmp_path / "ran").exists()
     finally:
-        bubblewrap.sandbox_problem.cache_clear()
+        bubblewrap._problem.cache_clear()
         assert "COGUMI_SANDBOX_CANARY" not in os.environ

@@ -62,9 +62,11 @@ def stirred(weights: Weights, seed: int, size: float = 0.1) -> Weights:
     return {name: noisy(weight) for name, weight in weights.items()}
 
 
-def adapter(base: Path, kind: str, modules: tuple[str, ...] = MODULES) -> tuple[LlamaBody, Head, MetaWeights]:
+def adapter(
+    base: Path, kind: str, modules: tuple[str, ...] = MODULES, arithmetic: torch.dtype = torch.float32
+) -> tuple[LlamaBody, Head, MetaWeights]:
     """A body on the model of a folder, one of four heads, and weights as after some training."""
-    body = LlamaBody(load_llama(str(base), torch.float32, "cpu"), LoraShape(4, 8, modules=modules))
+    body = LlamaBody(load_llama(str(base), arithmetic, "cpu"), LoraShape(4, 8, modules=modules))
     heads: dict[str, Head] = {
         "lm_head_lora": OutputHead(body, 3, 9), "final_hidden": OutputHead(body, 3, 9, on_hidden=True),
         "last_layers": LastLayers(body, 1), "all": LastLayers(body, 0),

@@ -8,12 +8,14 @@ import orjson
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from cogumi.errors import InputError, RunError
 from cogumi.lm.chat import Encoded
 from cogumi.lm.model import load_llama
+from cogumi.lm.stored import output_matrix
 from cogumi.training.adapt import adapt, lasting, leave_one_out
 from cogumi.training.adaptable import Adaptable, open_adaptable
 from cogumi.training.adapter import save_adapter
@@ -126,6 +128,15 @@ def test_as_a_context_it_is_what_peft_makes_of_the_saved_folder(base: Path, tmp_
     further = open_adaptable(str(base), tmp_path / "saved", torch.float32, "cpu")
     assert all(torch.equal(weight, further.weights.head[name]) for name, weight in adaptation.fast.items())
     assert adapt(further, of_one_task()).gain is not None, "it can be adapted further"
+
+
+def test_what_bf16_has_adapted_is_folded_with_the_base_as_it_is_stored(base: Path, tmp_path: Path) -> None:
+    opened(base, tmp_path / "adapter", "final_hidden")
+    of = open_adaptable(str(base), tmp_path / "adapter", torch.bfloat16, "cpu")
+    adaptation = adapt(of, of_one_task(), check=False)
+    adaptation.save(tmp_path / "saved")
+    folded = load_file(tmp_path / "saved" / "adapter_model.safetensors")["base_model.model.lm_head.lora_B.weight"]
+    torch.testing.assert_close(folded, output_matrix(base) @ adaptation.fast["head.B"].float())
 
 
 def test_an_adapted_model_generates_what_it_was_shown(base: Path, tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.errors import InputError, RunError, StorageError
 from cogumi.lm.device import Device
 from cogumi.lm.model import load_llama
+from cogumi.lm.stored import output_matrix
 from cogumi.lm.tokenizer import load_tokenizer
 from cogumi.recipe import Recipe, load_recipe, train_preset_names
 from cogumi.recipe.training import AlgorithmName, HeadName, ModuleName, TrackerName
 from cogumi.report.build import write_report
 from cogumi.store.artifacts import read_receipt
 from cogumi.store.run_folder import RunFolder
-from cogumi.training import tensor_file
+from cogumi.training import adapters, tensor_file
 from cogumi.training.adapter import load_adapter
 from cogumi.training.adapters import ModelInput, make_adapter
 from cogumi.training.algorithms import Algorithm
@@ -154,6 +155,24 @@ def test_a_rate_that_diverges_does_not_cost_the_others(made: Made, tmp_path: Pat
         adapter_of(recipe, source, folder)
     with pytest.raises(InputError, match="each multiple once"):
         load_recipe("tiny", ["train.sweep=[1, 1.0]"])
+
+
+def test_trained_in_bf16_as_on_a_gpu_it_is_folded_with_the_base_as_it_is_stored(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, source, _ = made
+    monkeypatch.setattr(adapters, "_loaded", lambda section, base, *_: load_llama(str(base), torch.bfloat16, "cpu"))
+    recipe = load_recipe("tiny", ["train.head.kind=final_hidden", "train.steps=2"])
+    with RunFolder.open(tmp_path, "bf16", recipe) as folder:
+        adapter_of(recipe, source, folder)
+    up = load_file(folder.path / "adapter" / "meta.safetensors")["head/head.B"]
+    folded = load_file(folder.path / "adapter" / "adapter_model.safetensors")["base_model.model.lm_head.lora_B.weight"]
+    stored = output_matrix(source.path / "base")
+    assert up.any() and relative(folded, stored @ up) < 1e-6 < 1e-4 < relative(folded, stored.bfloat16().float() @ up)
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("after", [("meta", 4), ("sft", 2)])

@@ -87,6 +87,25 @@ def test_a_merged_model_is_base_and_adapter(folders: Make, kind: str, dtype: tor
     assert shared is (tied and kind == "last_layers")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", HEADS)
+def test_what_was_trained_in_bf16_merges_as_exactly(
+    folders: Make, tmp_path: Path, kind: str, dtype: torch.dtype
+) -> None:
+    """As on a GPU. A base stored in fp32 that is folded as the body holds it, in bf16, is told apart."""
+    base, _, _ = folders(kind, dtype)
+    body, head, weights = new_adapter(base, kind, arithmetic=torch.bfloat16)
+    inner = Inner(Algorithm.ANIL, 3, 1.0)
+    save_adapter(tmp_path / "exact", body, head, weights, inner, "run/base", stored_in=base)
+    merge(base, tmp_path / "exact", tmp_path / "one")
+    assert check_outputs(base, tmp_path / "exact", tmp_path / "one", ROWS, "cpu").exact <= 1e-5
+    if kind == "final_hidden" and dtype is torch.float32:
+        save_adapter(tmp_path / "rounded", body, head, weights, inner, "run/base")
+        merge(base, tmp_path / "rounded", tmp_path / "two")
+        with pytest.raises(RunError, match=r"merge-differs.*in fp32"):
+            check_outputs(base, tmp_path / "rounded", tmp_path / "two", ROWS, "cpu")
+
+
 def test_the_folder_is_complete_by_itself(folders: Make) -> None:
     _, _, merged = folders("final_hidden", torch.bfloat16, tied=True)
     tokenizer = AutoTokenizer.from_pretrained(merged)

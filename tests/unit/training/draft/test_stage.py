@@ -11,22 +11,28 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.errors import InputError, RunError
+from cogumi.lm.chat import Encoded
 from cogumi.lm.device import Device
 from cogumi.lm.tokenizer import load_tokenizer, train_tokenizer
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.store.artifacts import read_receipt
-from cogumi.store.files import read_jsonl
+from cogumi.store.files import read_json, read_jsonl
 from cogumi.store.run_folder import RunFolder
 from cogumi.training.adapters import ModelInput
 from cogumi.training.base import DatasetInput, make_base
+from cogumi.training.cards import card_of_artifact
 from cogumi.training.claim import draft_memory_gib
 from cogumi.training.draft import stage
-from cogumi.training.draft.stage import check_vocabulary, make_draft
+from cogumi.training.draft.imitation import make_imitation
+from cogumi.training.draft.stage import make_draft
 from cogumi.training.fitting import Step
 from cogumi.training.metrics import read_metrics
 from cogumi.training.request import DraftRequest, fetch_target
@@ -84,6 +90,14 @@ def test_it_reports_what_it_measured(made: Made) -> None:
         (n, s) for n, count in PARTS.items() for s in range(1, count + 1)
     ]
     assert not list((folder.path / "checkpoints").iterdir())
+    for decoding in ("sampled", "greedy"):
+        domains = [row for row in figures["domains"] if row["decoding"] == decoding]
+        (whole,) = [row for row in told["rows"] if (row["draft"], row["decoding"]) == ("distilled", decoding)]
+        assert sum(row["prompts"] for row in domains) == figures["prompts"] and len(domains) > 1
+        for name in ("alpha", "length"):
+            assert sum(row[name] * row["prompts"] for row in domains) / figures["prompts"] == pytest.approx(whole[name])
+        low, high = min(row["share"] for row in domains), max(row["share"] for row in domains)
+        assert low - 1e-12 <= whole["share"] <= high + 1e-12
 
 
 def test_transformers_reads_it_and_its_words_are_the_targets(made: Made) -> None:
@@ -130,7 +144,7 @@ def test_what_it_is_judged_on_is_new_to_it(made: Made, monkeypatch: pytest.Monke
 
 def test_prompts_are_dealt_domain_by_domain() -> None:
     items = [
-        stage.Item(stage.Encoded([1, number, 9], [0, 0, 1]), "", f"{domain}/x/easy", "")
+        stage.Item(Encoded([1, number, 9], [0, 0, 1]), "", f"{domain}/x/easy", "")
         for domain, count in (("a", 30), ("b", 4))
         for number in range(count)
     ]
@@ -166,7 +180,10 @@ def test_stopped_and_started_again_it_ends_with_the_same_bits(made: Made, tmp_pa
     assert not (there.path / "draft").exists()
     again = draft_of(recipe, folder, there)
     assert again["parts"]["offline"]["resumed_from"] == 3 and weights_of(there) == weights_of(folder)
-    assert {**again, "seconds": 0, "parts": 0} == {**figures, "seconds": 0, "parts": 0}
+    of_the_way = {"seconds": 0, "parts": 0, "written": 0}
+    assert again | of_the_way == figures | of_the_way
+    assert figures["written"].keys() == {"answers", "round-1-target"} and again["written"].keys() == {"round-1-target"}
+    assert figures["written"]["answers"]["rows"] == 16 and figures["written"]["answers"]["tokens"] > 16
 
 
 def test_the_target_as_its_own_draft_is_taken_whole(made: Made, tmp_path: Path) -> None:
@@ -181,15 +198,106 @@ def test_the_target_as_its_own_draft_is_taken_whole(made: Made, tmp_path: Path) 
     assert figures["over_sft"]["greedy"] == {"mean": 0, "ci95": [0, 0]} and "no difference" in figures["verdict"]
 
 
-def test_a_draft_of_other_words_is_refused_before_anything_is_trained(made: Made, tmp_path: Path) -> None:
+def test_teacher_text_learned_elsewhere_gives_the_same_draft(made: Made, tmp_path: Path) -> None:
+    """On another machine, beside the adapters: the draft that goes on from it has the same bits and tells of all parts."""
+    recipe, folder, figures = made
+    data, target = DatasetInput(folder.dataset, "r"), ModelInput(str(folder.path / "base"), "r/base")
+    there = elsewhere(recipe, tmp_path)
+    before = make_imitation(recipe, there, data, target, CPU)
+    assert before["parts"].keys() == {"sft", "sft-control"} and not list((there.path / "checkpoints").iterdir())
+    assert AutoModelForCausalLM.from_pretrained(there.path / "draft-sft").num_parameters() == figures["parameters"]
+    seen: set[str] = set()
+    imitation = ModelInput(str(there.path / "draft-sft"), "r-draft-sft@v0001")
+    after = draft_of(recipe, folder, there, imitation=imitation, watch=lambda part, step: seen.add(part))
+    assert seen == {"offline", "round-1"} and after["imitation"] == "r-draft-sft@v0001"
+    assert weights_of(there) == weights_of(folder) and after["table"] == figures["table"]
+    assert {name: part["steps"] for name, part in after["parts"].items()} == PARTS
+    steps = read_metrics(there.path / "draft" / "metrics.jsonl")
+    assert len(steps) == sum(PARTS.values()) and list(after["parts"]) == list(PARTS)
+
+
+def test_a_base_and_a_draft_and_its_first_part_have_cards(made: Made, tmp_path: Path) -> None:
+    recipe, folder, figures = made
+    data, target = DatasetInput(folder.dataset, "r"), ModelInput(str(folder.path / "base"), "r/base")
+    there = elsewhere(recipe, tmp_path)
+    make_imitation(recipe, there, data, target, CPU)
+    for place, told in (
+        (folder.path / "base", "nats a token"), (folder.path / "draft", "tokens a round"), (there.path / "draft-sft", "sft 12 steps"),
+    ):  # fmt: skip
+        receipt = read_receipt(place)
+        assert receipt is not None
+        card = card_of_artifact("mine", receipt)
+        assert yaml.safe_load(card.split("---")[1])["library_name"] == "transformers"
+        assert told in card and receipt["inputs"] in card and "Dataset: `r`" in card and "# mine" in card
+    assert f"{figures['parameters']:,} parameters" in card_of_artifact(
+        "mine", {**receipt, "metrics": receipt["metrics"]}
+    )
+
+
+def test_teacher_text_of_another_draft_is_not_taken(made: Made, tmp_path: Path) -> None:
+    recipe, folder, _ = made
+    there = elsewhere(recipe, tmp_path)
+    data, target = DatasetInput(folder.dataset, "r"), ModelInput(str(folder.path / "base"), "r/base")
+    other = load_recipe("tiny", ["train=null", "dataset.split.test=0.2", "draft.sft_steps=3"])
+    make_imitation(other, there, data, target, CPU)
+    imitation = ModelInput(str(there.path / "draft-sft"), "other")
+    figures = draft_of(recipe, folder, there, imitation=imitation)
+    assert "imitation" not in figures and weights_of(there) == weights_of(folder)
+
+
+def test_teacher_text_stopped_goes_on(made: Made, tmp_path: Path) -> None:
+    recipe, folder, _ = made
+    data, target = DatasetInput(folder.dataset, "r"), ModelInput(str(folder.path / "base"), "r/base")
+    there, stop = elsewhere(recipe, tmp_path), Stop()
+    with pytest.raises(RunError, match=r"run-stopped.*sft-control"):
+        make_imitation(
+            recipe, there, data, target, CPU, lambda part, step: stop.ask() if part == "sft-control" else None, stop
+        )
+    figures = make_imitation(recipe, there, data, target, CPU)
+    assert figures["parts"]["sft-control"]["resumed_from"] == 1
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    make_imitation(recipe, RunFolder(whole, "r", resumed=False), data, target, CPU)
+    for name in ("model.safetensors", "control.safetensors"):
+        assert (there.path / "draft-sft" / name).read_bytes() == (whole / "draft-sft" / name).read_bytes(), name
+
+
+def test_a_draft_of_other_words_gets_the_targets(made: Made, tmp_path: Path) -> None:
     recipe, folder, _ = made
     foreign = tmp_path / "foreign"
     shutil.copytree(folder.path / "base", foreign)
     (foreign / "receipt.json").unlink()
-    check_vocabulary(foreign, folder.path / "base")
     train_tokenizer(["other words altogether, and other pieces"], load_tokenizer(foreign).vocab_size).save(foreign)
+    there, fixed = elsewhere(recipe, tmp_path), ["train=null", "dataset.split.test=0.2", f"draft.model={foreign}"]
+    figures = draft_of(load_recipe("tiny", fixed), folder, there)
+    target = read_json(folder.path / "base" / "config.json")
+    counts = figures["transplant"]
+    assert sum(counts[kind] for kind in ("same", "spelled", "stand_in", "unknown")) == target["vocab_size"]
+    assert counts["same"] >= 256 and counts["spelled"] > 0, "single bytes are the same, most other words are not"
+    draft = AutoTokenizer.from_pretrained(there.path / "draft")
+    assert draft.get_vocab() == AutoTokenizer.from_pretrained(folder.path / "base").get_vocab()
+    assert read_json(there.path / "draft" / "config.json")["vocab_size"] == target["vocab_size"]
+
+
+def test_a_draft_of_the_targets_words_keeps_its_rows(made: Made, tmp_path: Path) -> None:
+    recipe, folder, _ = made
+    same = ["train=null", "dataset.split.test=0.2", f"draft.model={folder.path / 'base'}"]
+    none = ["draft.sft_steps=0", "draft.sft_control=false", "draft.offline_steps=0", "draft.rounds=0"]
+    there = elsewhere(recipe, tmp_path)
+    figures = draft_of(load_recipe("tiny", same + none), folder, there)
+    assert "transplant" not in figures and figures["draft_alpha_greedy"] == 1
+    weights = (load_file(at.path / name / "model.safetensors") for at, name in ((there, "draft"), (folder, "base")))
+    assert all(torch.equal(one, other) for one, other in zip(*(w.values() for w in weights), strict=True))
+
+
+def test_a_tokenizer_of_another_kind_is_refused_before_anything_is_trained(made: Made, tmp_path: Path) -> None:
+    recipe, folder, _ = made
+    foreign = tmp_path / "foreign"
+    shutil.copytree(folder.path / "base", foreign)
+    (foreign / "receipt.json").unlink()
+    Tokenizer(models.WordPiece({"[UNK]": 0, "word": 1}, unk_token="[UNK]")).save(str(foreign / "tokenizer.json"))
     named = load_recipe("tiny", ["train=null", "dataset.split.test=0.2", f"draft.model={foreign}"])
-    with pytest.raises(InputError, match="draft-vocabulary-differs"):
+    with pytest.raises(InputError, match=r"tokenizer-of-another-kind.*WordPiece"):
         draft_of(named, folder, elsewhere(recipe, tmp_path), watch=lambda part, step: pytest.fail("it was trained"))
 
 

@@ -1,0 +1,1 @@
+"""Evaluation: benchmarks as rows of one form, known by their own questions."""

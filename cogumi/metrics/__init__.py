@@ -1,0 +1,1 @@
+"""Scores and statistics: pure functions of values, texts and rates."""
