@@ -33,8 +33,8 @@ async def make_pools(client: PrefectClient, simulate: bool) -> None:
 def job_template(pool: Pool, simulate: bool) -> dict[str, Any]:
     """Prefect's template of a process pool, with what a job must know of its pool as defaults of its environment."""
     template = deepcopy(ProcessWorker.get_default_base_job_template())
-    environment = {"COGUMI_POOL": pool.name, "COGUMI_GPU": pool.gpu}
-    if pool.gpu and simulate:
+    environment = {"COGUMI_POOL": pool.name, "COGUMI_GPU": ",".join(pool.gpus)}
+    if pool.gpus and simulate:
         environment["COGUMI_SIMULATE"] = "1"
     template["variables"]["properties"]["env"]["default"] = environment
     return template

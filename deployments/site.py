@@ -31,17 +31,20 @@ QUEUES = {"urgent": 1, "default": 5, "scheduled": 10}
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A work pool. `gpu` is the name that the driver gives the card, part of it; empty for none."""
+    """A work pool. `gpus` are the cards it takes, by a part of the name that the driver gives them; empty for none."""
 
     name: str
     description: str
-    gpu: str = ""
+    gpus: tuple[str, ...] = ()
+
+    def takes(self, card: str) -> bool:
+        return any(name in card for name in self.gpus)
 
 
 POOLS = (
     Pool("cpu", "Dataset generation and pipelines: no GPU needed"),
-    Pool("gpu-h100", "Training, decoding and compression on H100: one process a GPU", "H100"),
-    Pool("gpu-a100", "Draft models and evaluation on A100: one process a GPU", "A100"),
+    Pool("gpu-h100", "Training, decoding and compression on H100 or H200: one process a GPU", ("H100", "H200")),
+    Pool("gpu-a100", "Draft models and evaluation on A100: one process a GPU", ("A100",)),
 )
 
 

@@ -74,6 +74,8 @@ def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda 
         worker += ["--limit", "1"] if pool != "cpu" else []
         processes.start(name, worker, {**site.client_environment(), **more}, home)
         say(f"worker {name} is there")
+    for card in cards_of_no_pool():
+        say(f"no worker for {card}: no pool takes it")
     return status(home) or Standing(site, {}, False)
 
 
@@ -134,11 +136,20 @@ def workers_of(site: Site) -> list[tuple[str, str, dict[str, str]]]:
     found: list[tuple[str, str, dict[str, str]]] = [("worker-cpu", "cpu", {})]
     cards = gpus()
     for pool in POOLS[1:]:
-        mine = [number for number, card in enumerate(cards) if pool.gpu in card]
-        found += [(f"worker-{pool.name}-{number}", pool.name, {"CUDA_VISIBLE_DEVICES": str(number)}) for number in mine]
+        mine = [number for number, card in enumerate(cards) if pool.takes(card)]
+        found += [(f"worker-{pool.name}-{number}", pool.name, _only(number)) for number in mine]
         if site.simulate and not mine:
             found.append((f"worker-{pool.name}-simulated", pool.name, {}))
     return found
+
+
+def cards_of_no_pool() -> list[str]:
+    return [card for card in gpus() if not any(pool.takes(card) for pool in POOLS)]
+
+
+def _only(number: int) -> dict[str, str]:
+    """The environment that shows one card: CUDA's own order is the fastest first, the driver's is by bus."""
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(number)}
 
 
 def gpus() -> list[str]:

@@ -1,7 +1,8 @@
 """Device: what a GPU phase may run on, claimed before anything is loaded.
 
-A job knows its pool by its environment (deployments/pools.py): COGUMI_POOL, COGUMI_GPU (part of the card's name), and
-COGUMI_SIMULATE where the pool was made with --simulate. Outside a pool the best card is taken, a CPU only if allowed.
+A job knows its pool by its environment (deployments/pools.py): COGUMI_POOL, COGUMI_GPU (parts of the names of the cards
+it takes, with commas between), and COGUMI_SIMULATE where the pool was made with --simulate. Outside a pool the best
+card is taken, a CPU only if allowed.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def claim_device(
     fitting = _freest(cards, kind)
     if fitting:
         if len(fitting) < count:
-            raise RunError("gpus-too-few", f"{len(fitting)} of {kind or fitting[0].name}, {count} needed")
+            raise RunError("gpus-too-few", f"{len(fitting)} of {_words(kind) or fitting[0].name}, {count} needed")
         card = fitting[count - 1]
         if card.free_gib < need_gib:
             told = f"{card.name}: {card.free_gib:.1f} of {card.memory_gib:.1f} GiB free, {need_gib:.1f} needed"
@@ -88,7 +89,9 @@ def claim_device(
     if environment.get("COGUMI_SIMULATE") == "1":
         return Device("cpu", "CPU", pool, simulated=True)
     if cards:
-        raise RunError("gpu-of-another-kind", f"pool {pool} wants {kind}; here: {', '.join(c.name for c in cards)}")
+        raise RunError(
+            "gpu-of-another-kind", f"pool {pool} wants {_words(kind)}; here: {', '.join(c.name for c in cards)}"
+        )
     if allow_cpu and not kind:
         return Device("cpu", "CPU", pool, simulated=False)
     raise RunError("no-gpu", f"pool {pool}" if pool else "")
@@ -103,6 +106,11 @@ def visible_cards(
     return [named[card.index] if named else str(card.index) for card in chosen]
 
 
-def _freest(cards: list[Card], kind: str) -> list[Card]:
-    """Of a kind, those with the most free memory first."""
-    return sorted((card for card in cards if kind in card.name), key=lambda card: -card.free_gib)
+def _words(kinds: str) -> str:
+    return kinds.replace(",", " or ")
+
+
+def _freest(cards: list[Card], kinds: str) -> list[Card]:
+    """Of these kinds, those with the most free memory first."""
+    fitting = [card for card in cards if any(kind in card.name for kind in kinds.split(","))]
+    return sorted(fitting, key=lambda card: -card.free_gib)

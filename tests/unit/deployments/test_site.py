@@ -13,7 +13,7 @@ from cogumi.errors import InputError, RunError
 from deployments.pools import job_template
 from deployments.processes import Processes
 from deployments.site import POOLS, Site, asynchronous, checked, saved_site
-from deployments.stack import status, up, workers_of
+from deployments.stack import cards_of_no_pool, status, up, workers_of
 
 
 def test_server_and_clients_are_told_the_same_address(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_only_a_simulated_pool_lets_gpu_work_run_on_a_cpu() -> None:
         plain = job_template(pool, simulate=False)["variables"]["properties"]["env"]["default"]
         simulated = job_template(pool, simulate=True)["variables"]["properties"]["env"]["default"]
         assert "COGUMI_SIMULATE" not in plain and simulated["COGUMI_SIMULATE"] == "1"
-        assert plain["COGUMI_POOL"] == pool.name and plain["COGUMI_GPU"] in pool.name.upper()
+        assert plain["COGUMI_POOL"] == pool.name and plain["COGUMI_GPU"].split(",")[0] in pool.name.upper()
     assert "COGUMI_SIMULATE" not in job_template(cpu, simulate=True)["variables"]["properties"]["env"]["default"]
 
 
@@ -101,8 +101,12 @@ def test_without_a_gpu_only_a_simulated_site_has_gpu_workers(monkeypatch: pytest
 
 
 def test_one_worker_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("deployments.stack.gpus", lambda: ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4", "NVIDIA H100"])
+    monkeypatch.setattr(
+        "deployments.stack.gpus", lambda: ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4", "NVIDIA H200", "NVIDIA L4"]
+    )
     found = {name: (pool, more) for name, pool, more in workers_of(Site(str(tmp_path), "."))}
-    assert found["worker-gpu-h100-2"] == ("gpu-h100", {"CUDA_VISIBLE_DEVICES": "2"})
-    assert found["worker-gpu-a100-1"] == ("gpu-a100", {"CUDA_VISIBLE_DEVICES": "1"})
-    assert len(found) == 4
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert found["worker-gpu-h100-2"] == ("gpu-h100", {**order, "CUDA_VISIBLE_DEVICES": "2"})
+    assert found["worker-gpu-a100-1"] == ("gpu-a100", {**order, "CUDA_VISIBLE_DEVICES": "1"})
+    assert sorted(found) == ["worker-cpu", "worker-gpu-a100-1", "worker-gpu-h100-0", "worker-gpu-h100-2"]
+    assert cards_of_no_pool() == ["NVIDIA L4"]

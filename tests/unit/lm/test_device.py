@@ -10,20 +10,22 @@ from cogumi.lm.device import Card, claim_device, cuda_cards
 H100 = Card(0, "NVIDIA H100 80GB HBM3", 79.1, 78.5)
 BUSY = Card(1, "NVIDIA H100 80GB HBM3", 79.1, 12.0)
 A100 = Card(2, "NVIDIA A100-SXM4-40GB", 39.4, 39.0)
-POOL = {"COGUMI_POOL": "gpu-h100", "COGUMI_GPU": "H100"}
+H200 = Card(3, "NVIDIA H200", 139.8, 139.0)
+POOL = {"COGUMI_POOL": "gpu-h100", "COGUMI_GPU": "H100,H200"}
 
 
 def test_the_card_of_the_pool_with_most_room_is_taken() -> None:
     found = claim_device(40, environment=POOL, look=lambda: [BUSY, A100, H100])
     assert (found.torch_name, found.pool, found.simulated) == ("cuda:0", "gpu-h100", False)
     assert found.to_json()["name"] == H100.name
+    assert claim_device(100, environment=POOL, look=lambda: [A100, H200]).name == H200.name
 
 
 @pytest.mark.parametrize(
     ("cards", "need", "code", "words"),
     [
         ([], 1, "no-gpu", "gpu-h100"),
-        ([A100], 1, "gpu-of-another-kind", "A100"),
+        ([A100], 1, "gpu-of-another-kind", "wants H100 or H200; here: .*A100"),
         ([BUSY], 40, "gpu-too-small", "12.0 of 79.1 GiB free, 40.0 needed"),
     ],
 )
