@@ -3,13 +3,14 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Tests run in as many processes at once; those that measure time run after them, alone.
-WORKERS ?= 2
-# Torture waits more than it works. The browser's tests time how fast a site stands, so that not three are started at once.
-WAITING_WORKERS ?= 3
+# Tests run in as many processes at once, one more than processors since some wait; those that measure time run after them, alone.
+WORKERS ?= 3
+SITES ?= 2
 HARNESS ?= .venv-harness
-# Bytecode is made of what is imported, when it is: pip would compile 29,000 files.
 PIP := $(BIN)/pip --disable-pip-version-check
+# Where no bytecode may be written every process takes twice as long to start. For tests, pip need not compile 29,000 files:
+# a tenth is imported, and compiled then.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check lint types torture nightly browser harness bench docs install install-dev clean
 
@@ -38,10 +39,10 @@ torture: $(VENV)/.installed-dev
 	COGUMI_TORTURE=long $(BIN)/python -m pytest -q -m torture tests/torture
 
 torture-short: $(VENV)/.installed-dev
-	COGUMI_TORTURE=short $(BIN)/python -m pytest -q -n $(WAITING_WORKERS) --dist loadfile -m torture tests/torture
+	COGUMI_TORTURE=short $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m torture tests/torture
 
 browser: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m browser tests/browser
+	$(BIN)/python -m pytest -q -n $(SITES) --dist loadfile -m browser tests/browser
 
 # lm-evaluation-harness has an environment of its own, on top of this one: its requirements are not ours.
 harness: $(HARNESS)/.installed
@@ -70,7 +71,7 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(PIP) install -q --no-compile -c constraints.txt -e .
+	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip

@@ -46,13 +46,13 @@ def run_with_a_retry(root: str, folder: Path) -> str:
     planted = folder / "runs" / RUN / "shards" / f"{SHARD}.json"
     planted.mkdir(parents=True)
     threading.Thread(target=remove_when_retried, args=(root, planted), daemon=True).start()
-    found = httpx.get(f"{root}/api/deployments/name/pipeline/on-demand", timeout=20).json()
+    found = httpx.get(f"{root}/api/deployments/name/pipeline/on-demand", timeout=120).json()
     asked = {"dataset": {"recipe": "tiny", "dataset": "pictured", "run": RUN, "period": "1"}, "dispatch": "pools"}
     body = {"parameters": {"request": asked}}
-    made = httpx.post(f"{root}/api/deployments/{found['id']}/create_flow_run", json=body, timeout=20)
+    made = httpx.post(f"{root}/api/deployments/{found['id']}/create_flow_run", json=body, timeout=120)
     run = str(made.raise_for_status().json()["id"])
     until = time.monotonic() + 600
-    while httpx.get(f"{root}/api/flow_runs/{run}", timeout=20).json()["state_type"] not in ("COMPLETED", "FAILED"):
+    while httpx.get(f"{root}/api/flow_runs/{run}", timeout=120).json()["state_type"] not in ("COMPLETED", "FAILED"):
         if time.monotonic() > until:
             raise RuntimeError("the pipeline did not end")
         time.sleep(1)
@@ -62,7 +62,7 @@ def run_with_a_retry(root: str, folder: Path) -> str:
 def remove_when_retried(root: str, planted: Path) -> None:
     """Take the obstacle away once the task has met it."""
     asked = {"task_runs": {"name": {"any_": [SHARD]}, "state": {"name": {"any_": ["AwaitingRetry"]}}}}
-    while not httpx.post(f"{root}/api/task_runs/filter", json=asked, timeout=20).json():
+    while not httpx.post(f"{root}/api/task_runs/filter", json=asked, timeout=120).json():
         time.sleep(0.3)
     planted.rmdir()
 
@@ -71,10 +71,10 @@ def photograph(user: Person, root: str, run: str, into: Path, settle_s: float = 
     """Every page that the documentation shows, once its words are there; the graph is drawn some seconds later."""
     dataset = flow_run(root, f"dataset-{RUN}")
     retried = one(root, "task_runs", {"task_runs": {"name": {"any_": [SHARD]}}})
-    form = httpx.get(f"{root}/api/deployments/name/generate-dataset/on-demand", timeout=20).json()["id"]
+    form = httpx.get(f"{root}/api/deployments/name/generate-dataset/on-demand", timeout=120).json()["id"]
     artifacts = {
         artifact["key"]: artifact["id"]
-        for artifact in httpx.post(f"{root}/api/artifacts/filter", json={"limit": 200}, timeout=20).json()
+        for artifact in httpx.post(f"{root}/api/artifacts/filter", json={"limit": 200}, timeout=120).json()
     }
     pages: list[tuple[str, str, tuple[str, ...]]] = [
         ("pipeline", f"/runs/flow-run/{run}", (f"pipeline-{RUN}", "Completed")),
@@ -98,7 +98,7 @@ def flow_run(root: str, name: str) -> dict[str, Any]:
 
 
 def one(root: str, what: str, asked: dict[str, Any]) -> dict[str, Any]:
-    return dict(httpx.post(f"{root}/api/{what}/filter", json=asked, timeout=20).raise_for_status().json()[-1])
+    return dict(httpx.post(f"{root}/api/{what}/filter", json=asked, timeout=120).raise_for_status().json()[-1])
 
 
 if __name__ == "__main__":

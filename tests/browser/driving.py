@@ -28,6 +28,8 @@ FLAGS = [
     "--hide-scrollbars",
 ]
 
+HANG_S = 180  # for what must come; how long a page takes beside other tests is the machine's
+
 
 def chromium_path() -> str:
     found = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -49,7 +51,7 @@ class Person:
         """The words on the page."""
         return str(self.driver.find_element(By.TAG_NAME, "body").text)
 
-    def sees(self, *words: str, within_s: float = 30) -> str:
+    def sees(self, *words: str, within_s: float = HANG_S) -> str:
         """Wait until all these words are on the page; returns the page's words."""
         self._until(lambda: all(word in self.reads() for word in words), within_s, f"{words} never seen")
         return self.reads()
@@ -75,13 +77,13 @@ class Person:
         return [option.text for option in Select(found).options if option.text]
 
     def clicks(self, words: str) -> None:
-        self._until(lambda: self._click(words), 20, f"no button {words!r}")
+        self.waits_for(lambda: self._click(words), f"no button {words!r}")
 
     def clicks_tab(self, words: str) -> None:
         self.waits_for(lambda: self._click(words, f"//*[normalize-space(.)='{words}']"), f"no tab {words!r}")
 
-    def waits_for(self, what: Callable[[], bool], otherwise: str, within_s: float = 20) -> None:
-        self._until(what, within_s, otherwise)
+    def waits_for(self, what: Callable[[], bool], otherwise: str) -> None:
+        self._until(what, HANG_S, otherwise)
 
     def leaves(self, ending: str) -> None:
         """Wait until the page's address no longer ends so."""

@@ -17,42 +17,40 @@ import httpx
 
 from deployments.local_server import free_port
 from deployments.processes import family_of
-from tests.browser.driving import Person, person
+from tests.browser.driving import HANG_S, Person, person
 from tests.torture.oracle import check_money
 
 
 def cogumi(folder: Path, *arguments: str, code: int = 0) -> str:
     command = [sys.executable, "-m", "cogumi.cli.main", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
 
 def brought_up(folder: Path, *options: str) -> str:
-    """Bring a site up; returns its address. The first page must stand within a minute."""
-    began = time.monotonic()
+    """Bring a site up; returns its address. How soon: tests/unit/deployments/test_site.py, where nothing runs beside it."""
     told = json.loads(cogumi(folder, "up", "--port", str(free_port()), "--json", *options))
-    assert time.monotonic() - began <= 60, "first page"
     assert told["answers"] and all(told["processes"].values())
     return str(told["dashboard"])
 
 
 def flow_run(root: str, name: str) -> dict[str, Any]:
-    found = httpx.post(f"{root}/api/flow_runs/filter", json={}, timeout=20).json()
+    found = httpx.post(f"{root}/api/flow_runs/filter", json={}, timeout=120).json()
     runs = [run for run in found if run["name"] == name]
     return dict(max(runs, key=lambda run: str(run["created"]))) if runs else {}
 
 
 def start_in_browser(user: Person, root: str, run: str) -> None:
     """Fill the form of generate-dataset/demo and press Submit."""
-    deployment = httpx.get(f"{root}/api/deployments/name/generate-dataset/demo", timeout=20).json()["id"]
+    deployment = httpx.get(f"{root}/api/deployments/name/generate-dataset/demo", timeout=120).json()["id"]
     user.opens(f"{root}/deployments/deployment/{deployment}/run")
     form = user.sees("Submit", "name of the run, whose folder lies under root", "Overrides")
     assert "Work Queue\nurgent" in form
     assert user.choices("Recipe") == ["demo", "small", "spec-54k", "spec-60k", "tiny"]
     user.types("Run", "../elsewhere")
     user.clicks("Submit")
-    user.sees("does not match", within_s=20)
+    user.sees("does not match")
     user.types("Run", run)
     user.clicks("Submit")
     user.leaves("/run")
@@ -60,7 +58,7 @@ def start_in_browser(user: Person, root: str, run: str) -> None:
 
 def seen_so_far(folder: Path, root: str) -> str:
     """What tells why a run does not start: all flow runs with their states, and the end of the worker's log."""
-    found = httpx.post(f"{root}/api/flow_runs/filter", json={}, timeout=20).json()
+    found = httpx.post(f"{root}/api/flow_runs/filter", json={}, timeout=120).json()
     states = [f"{run['name']}: {run['state_name']}, {run['parameters']}" for run in found]
     log = (folder / ".cogumi" / "logs" / "worker-cpu.log").read_text()
     return "\n".join(["the run did not start", *states, log[-4000:]])
@@ -69,7 +67,7 @@ def seen_so_far(folder: Path, root: str) -> str:
 def kill_in_the_middle(folder: Path, root: str, run: str, *, whole_family: bool) -> None:
     """SIGKILL the worker, with its flow run where asked, once some replies have been paid."""
     bill = folder / "runs" / run / "provider_bill.tsv"
-    until = time.monotonic() + 90
+    until = time.monotonic() + 2 * HANG_S
     while not bill.exists() or len(bill.read_text().splitlines()) < 150:
         assert time.monotonic() < until, seen_so_far(folder, root)
         time.sleep(0.05)
@@ -88,13 +86,13 @@ def crash_and_resume(folder: Path, root: str, tmp_path: Path, run: str, *, whole
         assert '"worker-cpu": false' in cogumi(folder, "status", "--json").replace("  ", "")
         first = flow_run(root, f"dataset-{run}")
         user.opens(f"{root}/runs/flow-run/{first['id']}")
-        user.sees(f"dataset-{run}", "Crashed", within_s=180)
+        user.sees(f"dataset-{run}", "Crashed")
         before = check_money(folder / "runs" / run)
         cogumi(folder, "up")
         goes_on = json.loads(cogumi(folder, "resume", run, "--json"))
         user.opens(goes_on["url"])
-        until = time.monotonic() + 120  # a task's "Completed" on the page is not yet the run's
-        while httpx.get(f"{root}/api/flow_runs/{goes_on['flow_run']}", timeout=20).json()["state_type"] != "COMPLETED":
+        until = time.monotonic() + 2 * HANG_S  # a task's "Completed" on the page is not yet the run's
+        while httpx.get(f"{root}/api/flow_runs/{goes_on['flow_run']}", timeout=120).json()["state_type"] != "COMPLETED":
             assert time.monotonic() < until, "the resumed run did not complete"
             time.sleep(0.3)
         user.sees("Completed")

@@ -41,7 +41,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 
 
 def artifact(root: str, key: str) -> str:
-    found = httpx.post(f"{root}/api/artifacts/filter", json={"limit": 200}, timeout=20).json()
+    found = httpx.post(f"{root}/api/artifacts/filter", json={"limit": 200}, timeout=120).json()
     (one,) = [row["id"] for row in found if row["key"] == key]
     return f"{root}/artifacts/artifact/{one}"
 
@@ -70,7 +70,7 @@ def test_each_phase_ran_on_its_pool_and_says_that_it_was_simulated(site: tuple[s
     }
     runs = {phase: flow_run(root, f"{phase}-{RUN}") for phase in pools}
     named = {"flow_runs": {"name": {"any_": [f"{phase}-{RUN}" for phase in pools]}}}
-    assert httpx.post(f"{root}/api/flow_runs/count", json=named, timeout=20).json() == len(pools), "each of them once"
+    assert httpx.post(f"{root}/api/flow_runs/count", json=named, timeout=120).json() == len(pools), "each of them once"
     assert {phase: run["work_pool_name"] for phase, run in runs.items()} == pools
     assert {run["state_type"] for run in runs.values()} == {"COMPLETED"}
     assert {"gpu", "training", f"run:{RUN}"} <= set(runs["base"]["tags"])
@@ -92,7 +92,7 @@ def test_each_phase_ran_on_its_pool_and_says_that_it_was_simulated(site: tuple[s
 def test_a_shard_that_failed_once_is_a_task_with_two_runs(site: tuple[str, str], user: Person) -> None:
     root, _ = site
     asked = {"task_runs": {"name": {"any_": [SHARD]}}}
-    (retried,) = httpx.post(f"{root}/api/task_runs/filter", json=asked, timeout=20).json()
+    (retried,) = httpx.post(f"{root}/api/task_runs/filter", json=asked, timeout=120).json()
     assert retried["run_count"] == 2
     user.opens(f"{root}/runs/task-run/{retried['id']}")
     words = user.sees(SHARD, "Run Count", "Retry 1/2", "disk-error")
@@ -135,7 +135,7 @@ def test_the_forms_of_all_phases_ask_what_they_need(site: tuple[str, str], user:
         "generate-dataset/weekly": ("publish the result as the next version", "weekly"),
     }
     for name, asked in words.items():
-        deployment = httpx.get(f"{root}/api/deployments/name/{name}", timeout=20).json()["id"]
+        deployment = httpx.get(f"{root}/api/deployments/name/{name}", timeout=120).json()["id"]
         user.opens(f"{root}/deployments/deployment/{deployment}/run")
         user.sees("Submit", *asked)
 

@@ -18,6 +18,8 @@ from xdist.scheduler import LoadFileScheduling
 
 from deployments.local_server import free_port
 
+HANG_S = 600
+
 
 class BySite(LoadFileScheduling):
     """A file goes to one worker; the two that hurt a site without pipelines share one, and so one site."""
@@ -42,17 +44,17 @@ class Site:
 
     def cogumi(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "cogumi.cli.main", *arguments]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=HANG_S)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        reply = httpx.post(f"{self.api}{path}", json=body, timeout=20)
+        reply = httpx.post(f"{self.api}{path}", json=body, timeout=120)
         assert reply.status_code < 300, reply.text
         return reply.json() if reply.content else None
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"{self.api}{path}", timeout=20).raise_for_status().json()
+        return httpx.get(f"{self.api}{path}", timeout=120).raise_for_status().json()
 
     def start(self, deployment: str, request: dict[str, Any]) -> str:
         found = self.get(f"/deployments/name/{deployment}")
@@ -73,12 +75,13 @@ class Site:
         def over() -> bool:
             return bool(self.get(f"/flow_runs/{run}")["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"))
 
-        until(over, 600)  # bounds a hang; how long processes take is the machine's
+        until(over)
         return dict(self.get(f"/flow_runs/{run}"))
 
 
-def until(what: Callable[[], Any], seconds: float) -> None:
-    end = time.monotonic() + seconds
+def until(what: Callable[[], Any]) -> None:
+    """Waits for what must come. How long processes take is the machine's: the bound is for a hang."""
+    end = time.monotonic() + HANG_S
     while not what():
         assert time.monotonic() < end, "never came"
         time.sleep(0.3)

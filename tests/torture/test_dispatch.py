@@ -34,7 +34,7 @@ def pipeline(site: Site, run: str, *overrides: str) -> str:
 
 def in_training(site: Site, run: str) -> dict[str, Any]:
     """The base phase's flow run, once it has saved a checkpoint."""
-    until(lambda: list((site.folder / "runs" / run / "checkpoints").glob("base-*/step-*")), 150)
+    until(lambda: list((site.folder / "runs" / run / "checkpoints").glob("base-*/step-*")))
     return site.runs(f"base-{run}")[-1]
 
 
@@ -90,7 +90,7 @@ def test_a_new_dataset_is_trained_on_where_the_trigger_is_on_and_once(site: Site
     assert trigger["enabled"] is False, "off until somebody switches it on"
 
     def switched(on: bool) -> None:
-        httpx.patch(f"{site.api}/automations/{trigger['id']}", json={"enabled": on}, timeout=20).raise_for_status()
+        httpx.patch(f"{site.api}/automations/{trigger['id']}", json={"enabled": on}, timeout=120).raise_for_status()
 
     switched(True)
     try:
@@ -103,7 +103,7 @@ def test_a_new_dataset_is_trained_on_where_the_trigger_is_on_and_once(site: Site
             "overrides": ["train=null", "draft=null"],
         }
         assert site.ended(site.start("generate-dataset/on-demand", request))["state_type"] == "COMPLETED"
-        until(lambda: site.runs("base-watched-v1"), 60)
+        until(lambda: site.runs("base-watched-v1"))
         (child,) = site.runs("base-watched-v1")
         assert site.ended(child["id"])["state_type"] == "COMPLETED"
         assert Versions(str(site.folder / "datasets"), "watched-base").get().run == "watched-v1"

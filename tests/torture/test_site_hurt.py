@@ -23,11 +23,11 @@ def test_a_server_that_is_killed_in_the_middle_is_survived(site: Site) -> None:
     """The run goes on while nobody listens; `cogumi up` brings the server back with all it knew."""
     request = {"recipe": "tiny", "run": "deserted", "overrides": ["loopback.latency_s=2"]}
     run = site.start("generate-dataset/on-demand", request)
-    until(lambda: (site.folder / "runs" / "deserted" / "provider_bill.tsv").exists(), 60)
+    until(lambda: (site.folder / "runs" / "deserted" / "provider_bill.tsv").exists())
     os.kill(site.process("server"), signal.SIGKILL)
     time.sleep(2)
     site.cogumi("up")
-    until(lambda: (site.folder / "runs" / "deserted" / "dataset" / "receipt.json").exists(), 120)
+    until(lambda: (site.folder / "runs" / "deserted" / "dataset" / "receipt.json").exists())
     assert site.ended(run)["state_type"] == "COMPLETED"
     check_money(site.folder / "runs" / "deserted")
 
@@ -40,7 +40,7 @@ def test_a_run_that_is_ended_takes_the_replies_that_are_paid_for(site: Site, how
     request = {"recipe": "tiny", "run": how, "overrides": ["loopback.latency_s=3", "loopback.fault_share=0"]}
     run = site.start("generate-dataset/on-demand", request)
     bill = site.folder / "runs" / how / "provider_bill.tsv"
-    until(lambda: bill.exists() and bill.read_text(), 60)
+    until(lambda: bill.exists() and bill.read_text())
     if how == "ended-by-cancel":
         site.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     else:
@@ -57,8 +57,8 @@ def test_a_run_that_is_ended_takes_the_replies_that_are_paid_for(site: Site, how
 def test_down_lets_a_running_flow_finish_within_its_grace(site: Site) -> None:
     request = {"recipe": "tiny", "run": "finishing", "overrides": ["loopback.latency_s=2", "loopback.fault_share=0"]}
     run = site.start("generate-dataset/on-demand", request)
-    until(lambda: (site.folder / "runs" / "finishing" / "provider_bill.tsv").exists(), 60)
-    site.cogumi("down", "--grace", "90")
+    until(lambda: (site.folder / "runs" / "finishing" / "provider_bill.tsv").exists())
+    site.cogumi("down", "--grace", "300")
     assert (site.folder / "runs" / "finishing" / "dataset" / "receipt.json").exists()
     money = check_money(site.folder / "runs" / "finishing")
     assert money.unknown == 0

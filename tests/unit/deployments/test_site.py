@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cogumi.errors import InputError, RunError
+from deployments.local_server import free_port
 from deployments.pools import job_template
 from deployments.processes import Processes
 from deployments.site import POOLS, Site, asynchronous, checked, saved_site
-from deployments.stack import cards_of_no_pool, status, up, workers_of
+from deployments.stack import cards_of_no_pool, down, status, up, workers_of
 
 
 def test_server_and_clients_are_told_the_same_address(tmp_path: Path) -> None:
@@ -110,3 +113,17 @@ def test_one_worker_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert found["worker-gpu-a100-1"] == ("gpu-a100", {**order, "CUDA_VISIBLE_DEVICES": "1"})
     assert sorted(found) == ["worker-cpu", "worker-gpu-a100-1", "worker-gpu-h100-0", "worker-gpu-h100-2"]
     assert cards_of_no_pool() == ["NVIDIA L4"]
+
+
+@pytest.mark.alone
+def test_the_first_page_of_a_new_site_stands_within_a_minute(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    began = time.monotonic()
+    try:
+        standing = up(home, {"port": free_port(), "work": str(tmp_path)})
+        page = httpx.get(standing.site.root, timeout=60)
+        assert time.monotonic() - began <= 60
+        assert page.status_code == 200 and '<div id="app">' in page.text
+        assert all(standing.processes.values())
+    finally:
+        down(home, grace_s=2)

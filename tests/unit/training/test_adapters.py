@@ -126,7 +126,9 @@ def test_an_adapter_that_is_there_is_taken_and_other_settings_make_another(made:
 
 def test_each_arm_stands_with_the_best_of_its_learning_rates(made: Made, tmp_path: Path) -> None:
     _, source, figures = made
-    recipe = load_recipe("tiny", ["train.sweep=[1, 16]", "train.steps=20", "train.compare_episodes=2"])
+    recipe = load_recipe(
+        "tiny", ["train.sweep=[1, 16]", "train.steps=12", "train.look_every=6", "train.compare_episodes=2"]
+    )
     with RunFolder.open(tmp_path, "rates", recipe) as folder:
         told = adapter_of(recipe, source, folder)
     assert [list(losses) for losses in figures["losses_by_rate"].values()] == [["0.0005"], ["0.0005"]]
@@ -140,7 +142,8 @@ def test_each_arm_stands_with_the_best_of_its_learning_rates(made: Made, tmp_pat
 
 def test_a_rate_that_diverges_does_not_cost_the_others(made: Made, tmp_path: Path) -> None:
     _, source, _ = made
-    short = ["train.learning_rate=1", "train.steps=12", "train.look_every=2", "train.compare_episodes=2"]
+    short = ["train.learning_rate=1", "train.steps=8", "train.look_every=4", "train.look_episodes=2"]
+    short.append("train.compare_episodes=2")
     recipe = load_recipe("tiny", [*short, "train.sweep=[100, 0.0005]"])
     with RunFolder.open(tmp_path, "one", recipe) as folder:
         told = adapter_of(recipe, source, folder)

@@ -92,10 +92,10 @@ def test_first_and_second_order_differ_here() -> None:
 
 
 def test_sinusoids_in_short() -> None:
-    """2,000 of the 15,000 steps of `cogumi bench sinusoid`: the order is there already."""
+    """1,000 of the 15,000 steps of `cogumi bench sinusoid`: the order is there already."""
     one_step = []
     for kind in KINDS:
-        trained = train(kind, 10, 2000)
+        trained = train(kind, 10, 1000)
         zero, one = (float(evaluate(trained, kind, 10, steps).mean()) for steps in (0, 1))
         assert zero > one
         one_step.append(one)
