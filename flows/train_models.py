@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from cogumi.report.build import OF_MERGING, write_report
+from cogumi.report.build import of_merging, write_report
 from cogumi.store.run_folder import RunFolder
 from cogumi.training.claim import claim_for_adapters
 from cogumi.training.request import TrainRequest
@@ -48,7 +48,7 @@ def train_models(request: TrainRequest) -> dict[str, Any]:
         base = fetch_published_base(request, folder, bases)
         figures = train_adapter(recipe, folder, data, base, device)
         merged = merge_adapter(recipe, folder, data, base)
-        figures |= {name: merged[name] for name in OF_MERGING if name in merged}
+        figures |= of_merging(merged)
         if request.dataset:
             models, whole = (open_store(request.store, name) for name in (request.models, request.merged))
             figures = {**figures, "artifact": publish_model("adapter", models, folder, figures)}

@@ -29,8 +29,8 @@ def show_training(folder: RunFolder, figures: dict[str, Any]) -> None:
 _ADAPTER = (
     "verdict", "gain_mean", "gain_ci95", "sft_gain_mean", "losses_by_rate", "in_context_gain_mean", "episodes",
     "loss_first", "loss_last", "preset", "algorithm", "head", "parameters", "rows", "steps", "best_step",
-    "resumed_from", "resumed_bit_exact", "rewinds", "tokens_per_s", "seconds", "cost_usd", "dataset", "base",
-    "artifact",
+    "resumed_from", "resumed_bit_exact", "rewinds", "tokens_per_s", "seconds", "cost_usd", "adapt_seconds",
+    "merge_max_rel_err", "merge", "dataset", "base", "artifact",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from cogumi.errors import Interrupted, RunError
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import device_label
 from cogumi.recipe import Recipe
-from cogumi.report.build import OF_MERGING, write_report
+from cogumi.report.build import of_merging, write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import adapter_memory_gib, claim_for_adapters, train_section_of, training_is_installed
@@ -126,7 +126,7 @@ def _in_process(request: TrainRequest) -> dict[str, Any]:
         data, model = DatasetInput(*dataset), ModelInput(*base)
         figures = interruptible(lambda stop: train_together(recipe, folder, data, model, device, watch, stop))
         merged = merge_trained(folder, data.folder, model.source, FORMATS[recipe.dataset.chat_format])
-        figures |= {name: merged[name] for name in OF_MERGING if name in merged}
+        figures |= of_merging(merged)
         if request.dataset:
             for kind, name in (("adapter", request.models), ("merged", request.merged)):
                 models = Versions(request.store, name)

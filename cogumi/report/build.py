@@ -7,6 +7,7 @@ write_report(Path("runs/demo"))     # report.json and report.html
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run
 from cogumi.training.metrics import METRICS, loss_by_step
 
-OF_MERGING = ("merge_max_rel_err", "thinking", "thinking_not_measured")
-"""What the merged model adds to the figures of the adapters' stage."""
+_OF_MERGING = ("merge_max_rel_err", "thinking", "thinking_not_measured")
+_MERGE_CHECK = ("targets", "untouched", "rows", "exact", "kl", "argmax", "outputs_not_compared")
 _OF_THE_DRAFT = ("draft_alpha", "draft_acceptance_length")
 
 
@@ -71,9 +72,15 @@ def _later_stages(folder: Path) -> dict[str, Any]:
     stages: dict[str, Any] = {receipt["stage"]: dict(receipt["metrics"]) for receipt in receipts if receipt}
     models = stages.get("train_models", {})  # phase 1B's figures in one place
     merged = read_receipt(folder / "merged")
-    models |= {name: merged["metrics"][name] for name in OF_MERGING if name in merged["metrics"]} if merged else {}
+    models |= of_merging(merged["metrics"]) if merged else {}
     models |= {name: stages.get("train_draft", {}).get(name) for name in _OF_THE_DRAFT if "train_draft" in stages}
     return stages
+
+
+def of_merging(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What the merged model adds to the figures of the adapters' stage; under `merge` how it was checked."""
+    told = {name: metrics[name] for name in _OF_MERGING if name in metrics}
+    return told | {"merge": {name: metrics[name] for name in _MERGE_CHECK if name in metrics}}
 
 
 def _curves(folder: Path) -> dict[str, list[tuple[int, float]]]:

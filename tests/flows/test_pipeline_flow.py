@@ -84,7 +84,10 @@ async def test_the_tiny_recipe_from_questions_to_a_model_and_again(root: Path, t
     assert report["train_models"]["resumed_bit_exact"] and report["train_models"]["gain_mean"] is not None
     models = report["train_models"]
     assert models["merge_max_rel_err"] < 1e-6 and 0 < models["draft_alpha"] < 1 < models["draft_acceptance_length"] < 6
+    assert models["merge"]["targets"] + models["merge"]["untouched"] > 20 and models["merge"]["exact"] <= 1e-5
     page = unescape((folder / "report.html").read_text())
+    assert f"Merged with its base: {models['merge']['targets']} tensors are W + s B A" in page
+    assert f"by {models['merge']['exact']:.2g} of the largest in fp32" in page and "Adapting to the examples" in page
     assert "<h2>Adapter</h2>" in page and adapter["metrics"]["verdict"].lower() in page.lower()
     assert "Held-out loss by learning rate: meta" in page
     validation = report["validate_model"]

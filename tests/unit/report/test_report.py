@@ -15,7 +15,7 @@ from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.errors import RunError
 from cogumi.recipe import load_recipe
 from cogumi.report.build import write_report
-from cogumi.report.html import funnel, verdict
+from cogumi.report.html import begins, funnel, verdict
 from cogumi.store.run_folder import RunFolder
 
 HOSTILE = {
@@ -153,3 +153,11 @@ def test_a_run_that_has_not_finished_gets_a_report_that_says_so(tmp_path: Path) 
     assert "Not complete" in (tmp_path / "r" / "report.html").read_text()
     with pytest.raises(RunError, match="run-not-found"):
         write_report(tmp_path / "nobody")
+
+
+def test_a_headline_ends_between_words_and_says_that_it_goes_on() -> None:
+    assert begins("Which day\n is it?") == "Which day is it?"
+    cut = begins("twelve letters " * 20)
+    assert cut.endswith("twelve letters …") and 100 < len(cut) <= 112
+    assert begins("x" * 111) == "x" * 110 + " …" and begins("x" * 110) == "x" * 110
+    assert begins("ab\u202ecd" * 40).count("\u202e") == 0

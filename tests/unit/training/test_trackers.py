@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,12 @@ def test_mlflow(tmp_path: Path) -> None:
 def test_wandb(tmp_path: Path) -> None:
     logged("wandb", tmp_path)
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
-    written = file.read_bytes()
-    for value in (b"2", b"1", b"0"):
-        assert re.search(rb"meta/loss[^\n]{0,12}\x01?" + value, written, re.DOTALL), value
+    missing, end = {b"2", b"1", b"0"}, time.monotonic() + 120
+    while missing:  # a process of its own writes them, and finish() returns before it has
+        written = file.read_bytes()
+        missing = {v for v in missing if not re.search(rb"meta/loss[^\n]{0,12}\x01?" + v, written, re.DOTALL)}
+        assert not missing or time.monotonic() < end, (missing, written)
+        time.sleep(0.1)
 
 
 def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
