@@ -69,12 +69,13 @@ def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda 
     say("work pools, queues, limits, blocks and automations are there")
     _run_here(site, [*PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"])
     say("deployments are there")
-    for name, pool, more in workers_of(site):
+    cards = gpus()
+    for name, pool, more in workers_of(site, cards):
         worker = [sys.executable, "-m", "deployments.worker", "--pool", pool, "--name", name]
         worker += ["--limit", "1"] if pool != "cpu" else []
         processes.start(name, worker, {**site.client_environment(), **more}, home)
         say(f"worker {name} is there")
-    for card in cards_of_no_pool():
+    for card in cards_of_no_pool(cards):
         say(f"no worker for {card}: no pool takes it")
     return status(home) or Standing(site, {}, False)
 
@@ -131,10 +132,9 @@ def answers(site: Site) -> bool:
         return False
 
 
-def workers_of(site: Site) -> list[tuple[str, str, dict[str, str]]]:
+def workers_of(site: Site, cards: list[str]) -> list[tuple[str, str, dict[str, str]]]:
     """(name, pool, environment) of each worker: one for `cpu`, one a GPU, and with `simulate` one a GPU pool."""
     found: list[tuple[str, str, dict[str, str]]] = [("worker-cpu", "cpu", {})]
-    cards = gpus()
     for pool in POOLS[1:]:
         mine = [number for number, card in enumerate(cards) if pool.takes(card)]
         found += [(f"worker-{pool.name}-{number}", pool.name, _only(number)) for number in mine]
@@ -143,8 +143,8 @@ def workers_of(site: Site) -> list[tuple[str, str, dict[str, str]]]:
     return found
 
 
-def cards_of_no_pool() -> list[str]:
-    return [card for card in gpus() if not any(pool.takes(card) for pool in POOLS)]
+def cards_of_no_pool(cards: list[str]) -> list[str]:
+    return [card for card in cards if not any(pool.takes(card) for pool in POOLS)]
 
 
 def _only(number: int) -> dict[str, str]:

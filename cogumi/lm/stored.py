@@ -20,13 +20,16 @@ OUTPUT = "lm_head.weight"
 
 
 class StoredTensors:
-    """The tensors of a model's folder, one file or many. Raises InputError model-unreadable."""
+    """The tensors of a model's folder, one file or many, read onto a device. Raises InputError model-unreadable."""
 
-    def __init__(self, folder: Path, files: ExitStack) -> None:
+    def __init__(self, folder: Path, files: ExitStack, device: str = "cpu") -> None:
         index = folder / "model.safetensors.index.json"
         try:
             named = sorted(set(orjson.loads(index.read_bytes())["weight_map"].values())) if index.is_file() else []
-            opened = [files.enter_context(safe_open(folder / name, "pt")) for name in named or ["model.safetensors"]]
+            opened = [
+                files.enter_context(safe_open(folder / name, "pt", device=device))
+                for name in named or ["model.safetensors"]
+            ]
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise InputError("model-unreadable", f"{folder}: {error}") from None
         self._places = {name: file for file in opened for name in file.keys()}  # noqa: SIM118 # it is no dict

@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cogumi.report.plots import ARMS, curve, domain_bars, length_histogram, paired_bars
 from cogumi.report.rows import ReportRows
 
-_LINE = 110  # characters of a row's headline
 _HIDDEN = re.compile(r"[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -33,7 +32,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": visible, "begins": begins}
+    environment.filters["plain"] = visible
     page = environment.get_template("report.html.j2").render(
         report=report,
         stage=stage,
@@ -114,15 +113,6 @@ def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:
             {**reasons("answer/"), "near-duplicate": near, "spare or replaced": max(0, spare - gone)},
         ),
     ]
-
-
-def begins(text: str) -> str:
-    """What a text begins with, whole words where there are any, and that it goes on."""
-    words = " ".join(text.split())
-    if len(words) <= _LINE:
-        return visible(words)
-    cut = words[: _LINE + 1].rfind(" ")
-    return visible(words[: cut if cut > 0 else _LINE]) + " …"
 
 
 def visible(text: str) -> str:

@@ -10,17 +10,19 @@ matrix and last norm are whole in each process: the inner loop reads them all th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoConfig, LlamaForCausalLM
 
 from cogumi.errors import InputError
+from cogumi.lm.stored import StoredTensors
 from cogumi.training.lora import ATTENTION, MODULES
 from cogumi.training.team import Team
 
@@ -76,28 +78,27 @@ def load_in_parts(folder: Path, dtype: torch.dtype, team: Team) -> LlamaForCausa
     Raises InputError model-unreadable, model-not-finite.
     """
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)  # nosec B615 # a folder
-        with torch.device("meta"):
-            made: Any = LlamaForCausalLM(config)
-        files = sorted(folder.glob("*.safetensors"))
-        place = {name: file for file in files for name in safe_open(file, "pt").keys()}  # noqa: SIM118 - no mapping
+        with ExitStack() as files:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)  # nosec B615 # a folder
+            with torch.device("meta"):
+                made: Any = LlamaForCausalLM(config)
+            stored = StoredTensors(folder, files, team.device)
 
-        def read(name: str) -> Tensor:
-            with safe_open(place[name], "pt", device=team.device) as held:
-                weight: Tensor = held.get_tensor(name).to(dtype)
-            if not bool(weight.isfinite().all()):
-                raise InputError("model-not-finite", f"{folder}: {name}")
-            return weight
+            def read(name: str) -> Tensor:
+                weight = stored.read(name).to(dtype)
+                if not bool(weight.isfinite().all()):
+                    raise InputError("model-not-finite", f"{folder}: {name}")
+                return weight
 
-        for name in ("model.embed_tokens", "model.norm", "lm_head"):
-            if name == "lm_head" and config.tie_word_embeddings:
-                made.tie_weights()
-            else:
-                made.get_submodule(name).weight = nn.Parameter(read(f"{name}.weight"), requires_grad=False)
-        made.model.rotary_emb = type(made.model.rotary_emb)(config).to(team.device)
-        layers = ({name: read(f"model.layers.{number}.{theirs}") for name, theirs in NAMES.items()}
-                  for number in range(config.num_hidden_layers))  # fmt: skip
-        return with_parts(made, layers, team)
+            for name in ("model.embed_tokens", "model.norm", "lm_head"):
+                if name == "lm_head" and config.tie_word_embeddings:
+                    made.tie_weights()
+                else:
+                    made.get_submodule(name).weight = nn.Parameter(read(f"{name}.weight"), requires_grad=False)
+            made.model.rotary_emb = type(made.model.rotary_emb)(config).to(team.device)
+            layers = ({name: read(f"model.layers.{number}.{theirs}") for name, theirs in NAMES.items()}
+                      for number in range(config.num_hidden_layers))  # fmt: skip
+            return with_parts(made, layers, team)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError("model-unreadable", f"{folder}: {error!r}") from None
 

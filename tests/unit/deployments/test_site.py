@@ -94,25 +94,22 @@ def test_only_a_simulated_pool_lets_gpu_work_run_on_a_cpu() -> None:
     assert "COGUMI_SIMULATE" not in job_template(cpu, simulate=True)["variables"]["properties"]["env"]["default"]
 
 
-def test_without_a_gpu_only_a_simulated_site_has_gpu_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("deployments.stack.gpus", lambda: [])
+def test_without_a_gpu_only_a_simulated_site_has_gpu_workers(tmp_path: Path) -> None:
     site = Site(str(tmp_path), ".")
-    assert [name for name, _, _ in workers_of(site)] == ["worker-cpu"]
-    assert [name for name, _, _ in workers_of(replace(site, simulate=True))] == [
+    assert [name for name, _, _ in workers_of(site, [])] == ["worker-cpu"]
+    assert [name for name, _, _ in workers_of(replace(site, simulate=True), [])] == [
         "worker-cpu", "worker-gpu-h100-simulated", "worker-gpu-a100-simulated"
     ]  # fmt: skip
 
 
-def test_one_worker_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        "deployments.stack.gpus", lambda: ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4", "NVIDIA H200", "NVIDIA L4"]
-    )
-    found = {name: (pool, more) for name, pool, more in workers_of(Site(str(tmp_path), "."))}
+def test_one_worker_a_gpu(tmp_path: Path) -> None:
+    cards = ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4", "NVIDIA H200", "NVIDIA L4"]
+    found = {name: (pool, more) for name, pool, more in workers_of(Site(str(tmp_path), "."), cards)}
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert found["worker-gpu-h100-2"] == ("gpu-h100", {**order, "CUDA_VISIBLE_DEVICES": "2"})
     assert found["worker-gpu-a100-1"] == ("gpu-a100", {**order, "CUDA_VISIBLE_DEVICES": "1"})
     assert sorted(found) == ["worker-cpu", "worker-gpu-a100-1", "worker-gpu-h100-0", "worker-gpu-h100-2"]
-    assert cards_of_no_pool() == ["NVIDIA L4"]
+    assert cards_of_no_pool(cards) == ["NVIDIA L4"]
 
 
 @pytest.mark.alone
