@@ -28,7 +28,8 @@ from cogumi.lm.chat import ChatFormat, encode_examples
 from cogumi.lm.device import Device
 from cogumi.lm.model import generation_config
 from cogumi.recipe import ValidationSection
-from cogumi.training.draft.answers import Writing, prompt_of, write_answers
+from cogumi.training.draft.answers import prompt_of
+from cogumi.training.writing import Writing, write_answers
 
 _READ = ChatFormat(train_eot=False)
 """Of a response its text alone: the end of a turn is no byte of it."""

@@ -22,6 +22,7 @@ from cogumi.errors import RunError
 from cogumi.training.attention import for_windows, varlen
 from cogumi.training.checkpoint import load_newest, save_checkpoint
 from cogumi.training.determinism import embedded
+from cogumi.training.output_loss import OfChunk, chunked_loss
 from cogumi.training.schedule import warmup_cosine
 from cogumi.training.stopping import Stop
 
@@ -117,6 +118,12 @@ def logits_of(model: LlamaForCausalLM, hidden: Tensor) -> Tensor:
     with arithmetic(hidden.device.type):
         logits: Tensor = model.lm_head(hidden)
     return logits
+
+
+def output_loss(model: LlamaForCausalLM, hidden_ND: Tensor, of_chunk: OfChunk) -> Tensor:
+    """The mean over places of a loss of the next word, without all their logits at once (see `chunked_loss`)."""
+    narrow = hidden_ND.to(torch.bfloat16) if hidden_ND.device.type == "cuda" else hidden_ND
+    return chunked_loss(narrow, model.lm_head.weight, of_chunk)
 
 
 def arithmetic(device: str) -> AbstractContextManager[Any]:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from cogumi.training.corpus import Corpus, take_windows, window_starts
-from cogumi.training.fitting import Course, Fitted, Step, fit, hidden_of, logits_of
+from cogumi.training.fitting import Course, Fitted, Step, fit, hidden_of, output_loss
+from cogumi.training.output_loss import cross_entropy_of
 from cogumi.training.stopping import Stop
 
 _MOST_VALIDATION = 64  # windows
@@ -89,5 +89,5 @@ def validation_nll(model: LlamaForCausalLM, stream_N: Tensor, seq_length: int, d
 def window_loss(model: LlamaForCausalLM, tokens_BT: Tensor, device: str) -> Tensor:
     """Mean nats a token; the last token of each window is only predicted."""
     tokens_BT = tokens_BT.to(device)
-    logits_BTV = logits_of(model, hidden_of(model, tokens_BT[:, :-1]))
-    return functional.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten())
+    hidden_ND = hidden_of(model, tokens_BT[:, :-1]).flatten(0, 1)
+    return output_loss(model, hidden_ND, cross_entropy_of(tokens_BT[:, 1:].flatten()))

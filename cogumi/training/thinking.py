@@ -17,7 +17,8 @@ from transformers import LlamaForCausalLM
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.metrics.statistics import wilson
 from cogumi.training.clusters import Item
-from cogumi.training.draft.answers import Writing, prompt_of, write_answers
+from cogumi.training.draft.answers import prompt_of
+from cogumi.training.writing import Writing, write_answers
 
 DRAFT = "<draft>"
 _OPENING = 24  # tokens: enough for the sign, whatever the tokenizer

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from cogumi.recipe import DraftSection
-from cogumi.training.draft.answers import Writing, read_softly, write_answers
+from cogumi.training.draft.answers import read_softly
 from cogumi.training.draft.distil import Material, train_draft
 from cogumi.training.fitting import Step
+from cogumi.training.writing import Writing, write_answers
 from tests.unit.training.draft.models import model, prompts, tokenizer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")]

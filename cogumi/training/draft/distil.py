@@ -19,18 +19,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from cogumi.errors import RunError
 from cogumi.lm.chat import Encoded
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.recipe import DraftSection
-from cogumi.training.draft.answers import Writing, read_softly, response_logits, response_tokens, write_answers
+from cogumi.training.draft.answers import read_softly, response_hidden, response_tokens
 from cogumi.training.draft.divergence import Divergence, Soft
 from cogumi.training.draft.soft_file import load_soft, save_soft
-from cogumi.training.fitting import Course, Fitted, Loss, Step, fit
+from cogumi.training.fitting import Course, Fitted, Loss, Step, fit, output_loss
+from cogumi.training.output_loss import cross_entropy_of
 from cogumi.training.stopping import Stop
+from cogumi.training.writing import Writing, write_answers
 
 SFT, OFFLINE, CONTROL = "sft", "offline", "sft-control"
 _ROUND_SEED = 1000
@@ -175,9 +176,9 @@ class _Road:
     def distillation(self, rows: Sequence[_Row], kind: Divergence, seed: int) -> Loss:
         def loss_of(step: int) -> tuple[Tensor, int]:
             chosen = [rows[number] for number in step_rows(len(rows), self.section.rows_per_step, seed, step)]
-            logits_NV = response_logits(self.draft, [row for row, _ in chosen])
-            soft = Soft.joined([soft for _, soft in chosen]).to(str(logits_NV.device))
-            return kind.loss(logits_NV, soft).mean(), len(soft)
+            hidden_ND = response_hidden(self.draft, [row for row, _ in chosen])
+            soft = Soft.joined([soft for _, soft in chosen]).to(str(hidden_ND.device))
+            return output_loss(self.draft, hidden_ND, kind.of(soft)), len(soft)
 
         return loss_of
 
@@ -185,9 +186,9 @@ class _Road:
 def _imitation(draft: LlamaForCausalLM, rows: Sequence[Encoded], count: int, seed: int) -> Loss:
     def loss_of(step: int) -> tuple[Tensor, int]:
         chosen = [rows[number] for number in step_rows(len(rows), count, seed, step)]
-        logits_NV = response_logits(draft, chosen).float()
-        tokens_N = response_tokens(chosen).to(logits_NV.device)
-        return functional.cross_entropy(logits_NV, tokens_N), len(tokens_N)
+        hidden_ND = response_hidden(draft, chosen)
+        tokens_N = response_tokens(chosen).to(hidden_ND.device)
+        return output_loss(draft, hidden_ND, cross_entropy_of(tokens_N)), len(tokens_N)
 
     return loss_of
 

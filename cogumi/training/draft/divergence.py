@@ -1,6 +1,6 @@
 """What a draft is trained to lower: how far its next-token distribution q is from the target's p.
 
-    loss_N = Divergence.LK.loss(logits_NV, soft)
+    loss = chunked_loss(hidden_ND, output_VD, Divergence.LK.of(soft))
 
 A target's distribution is kept as its most probable words and the mass of all others together, so both are compared on
 K+1 events; with K = V that is the whole distribution. On fewer events no divergence is larger (data processing).
@@ -10,7 +10,7 @@ K+1 events; with K = V that is the whole distribution. On fewer events no diverg
     LK   -log sum min(p, q)    the logarithm of that probability: the gradient of TV over the acceptance, which does
                                not vanish where little is taken
 
-Shape suffixes: N places, V vocabulary, K words kept, E = K+1 events.
+Shape suffixes: N places, C places of a chunk, V vocabulary, D width, K words kept, E = K+1 events.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from enum import StrEnum
 
 import torch
 from torch import Tensor
+
+from cogumi.training.output_loss import OfChunk, to_shares
 
 _LEAST = 1e-30
 
@@ -66,20 +68,37 @@ class Divergence(StrEnum):
     TV = "tv"
     LK = "lk"
 
-    def loss(self, logits_NV: Tensor, soft: Soft) -> Tensor:
-        """Of each place, in nats but for TV (N); differentiable in the draft's logits."""
-        log_q_NV = logits_NV.float().log_softmax(-1)
-        words_NK = soft.words_NK.long()
-        kept_NK = log_q_NV.gather(-1, words_NK)
-        log_q_NE = torch.cat([kept_NK, _rest(log_q_NV, words_NK)[:, None]], -1)
+    def of(self, soft: Soft) -> OfChunk:
+        """For `chunked_loss`: of each place, in nats but for TV; its gradient is left where the draft's logits were."""
         log_p_NE = soft.log_p_NE
-        p_NE = log_p_NE.exp()
+
+        def of_chunk(places: slice, logits_CV: Tensor) -> Tensor:
+            words_CK = soft.words_NK[places].long()
+            kept_CK = logits_CV.gather(-1, words_CK)
+            rest_C1 = to_shares(logits_CV.scatter_(-1, words_CK, -math.inf))
+            events_CE = torch.cat([kept_CK, rest_C1], -1)
+            log_q_CE = events_CE - events_CE.logsumexp(-1, keepdim=True)
+            loss_C, slope_CE = self._at(log_p_NE[places], log_q_CE)
+            slope_CE = slope_CE - log_q_CE.exp() * slope_CE.sum(-1, keepdim=True)
+            logits_CV.mul_(slope_CE[:, -1:]).scatter_(-1, words_CK, slope_CE[:, :-1])
+            return loss_C
+
+        return of_chunk
+
+    def _at(self, log_p_CE: Tensor, log_q_CE: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each place the loss (C), and its derivative by each log q (CE)."""
+        p_CE = log_p_CE.exp()
         if self is Divergence.KL:
-            possible_NE = p_NE > 0
-            difference_NE = torch.where(possible_NE, log_p_NE, 0.0) - torch.where(possible_NE, log_q_NE, 0.0)
-            return (p_NE * difference_NE).sum(-1)
-        taken_N = torch.minimum(p_NE, log_q_NE.exp()).sum(-1)
-        return 1 - taken_N if self is Divergence.TV else -taken_N.clamp(min=_LEAST).log()
+            possible_CE = p_CE > 0
+            difference_CE = torch.where(possible_CE, log_p_CE, 0.0) - torch.where(possible_CE, log_q_CE, 0.0)
+            return (p_CE * difference_CE).sum(-1), -p_CE
+        q_CE = log_q_CE.exp()
+        taken_C = torch.minimum(p_CE, q_CE).sum(-1)
+        less_CE = torch.where(q_CE < p_CE, -q_CE, 0.0)
+        if self is Divergence.TV:
+            return 1 - taken_C, less_CE
+        taken_C = taken_C.clamp(min=_LEAST)
+        return -taken_C.log(), less_CE / taken_C[:, None]
 
 
 def _rest(log_p_NV: Tensor, words_NK: Tensor) -> Tensor:

@@ -21,13 +21,9 @@ from transformers import LlamaForCausalLM
 from cogumi.lm.chat import Encoded
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.training.draft.acceptance import Accepted, acceptance
-from cogumi.training.draft.answers import (
-    Writing,
-    response_logits_by_row,
-    response_tokens,
-    write_answers,
-)
+from cogumi.training.draft.answers import response_logits_by_row, response_tokens
 from cogumi.training.gain import Mean, mean_of
+from cogumi.training.writing import Writing, write_answers
 
 UNIGRAM, SFT, DISTILLED = "unigram", "sft", "distilled"
 SAMPLED, GREEDY = "sampled", "greedy"

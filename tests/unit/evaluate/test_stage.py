@@ -278,7 +278,7 @@ def test_a_model_that_was_not_scored_is_named(
 
 
 def test_answers_do_not_depend_on_how_many_are_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cogumi.training.draft import answers
+    from cogumi.training import writing
 
     rows = fresh_rows(24, 3, set(), ("math", "reasoning", "common_sense"))
     choices = [
@@ -297,7 +297,7 @@ def test_answers_do_not_depend_on_how_many_are_written_at_once(tmp_path: Path, m
     found = []
     with open_candidate(Candidate("m", str(chat_model(tmp_path / "m"))), "cpu") as opened, Judge(None) as judge:
         for at_once in (1, 8):
-            monkeypatch.setattr(answers, "_ROWS_AT_ONCE", {"cpu": at_once})
+            monkeypatch.setattr(writing, "_ROWS_AT_ONCE", {"cpu": at_once})
             how = ValidationSection(max_new_tokens=12, token_budget=None if at_once == 8 else 1)
             found.append(score(opened, "m", [*rows, *choices], how, judge).scores)
     one, eight = found

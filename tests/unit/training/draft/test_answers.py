@@ -1,4 +1,4 @@
-"""What models write and read, against loops of one token and one row at a time."""
+"""What models think of texts, against one row at a time, and the file that keeps it."""
 
 from __future__ import annotations
 
@@ -6,59 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from cogumi.errors import StorageError
-from cogumi.lm.chat import Encoded
 from cogumi.training.draft import answers, soft_file
-from cogumi.training.draft.answers import (
-    Writing,
-    prompt_of,
-    read_softly,
-    response_logits,
-    response_logits_by_row,
-    response_tokens,
-    write_answers,
-)
+from cogumi.training.draft.answers import read_softly, response_hidden, response_logits_by_row, response_tokens
 from cogumi.training.draft.divergence import soften
 from cogumi.training.draft.soft_file import load_soft, save_soft
+from cogumi.training.fitting import logits_of
+from cogumi.training.writing import Writing, write_answers
 from tests.unit.training.draft.models import model, prompts, tokenizer
-
-
-def next_logits(target, ids: list[int]) -> Tensor:  # type: ignore[no-untyped-def]
-    with torch.no_grad():
-        found: Tensor = target(input_ids=torch.tensor([ids])).logits[0, -1]
-    return found
-
-
-def test_greedy_answers_are_those_of_a_loop_and_end_with_the_turn() -> None:
-    target, words = model(seed=3), tokenizer()
-    with torch.no_grad():
-        target.model.embed_tokens.weight[words.eot] *= 3  # so that some end
-    found = write_answers(target, prompts(9), Writing(12, 0.0, 0), words)
-    assert {row.ids[-1] == words.eot for row in found} == {True, False}
-    for prompt, row in zip(prompts(9), found, strict=True):
-        ids = list(prompt)
-        while len(ids) < len(prompt) + 12 and ids[-1] != words.eot:
-            ids.append(int(next_logits(target, ids).argmax()))
-        assert row == Encoded(ids, [0] * len(prompt) + [1] * (len(ids) - len(prompt)))
-        assert prompt_of(row) == prompt
-
-
-def test_sampled_answers_have_the_models_frequencies_and_follow_from_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    target, words = model(seed=5), tokenizer()
-    (prompt,) = prompts(1)
-    monkeypatch.setattr(answers, "_ROWS_AT_ONCE", {"cpu": 1000})
-    before = torch.get_rng_state()
-    found = write_answers(target, [prompt] * 4000, Writing(1, 1.0, 7), words)
-    again, other = (write_answers(target, [prompt] * 4000, Writing(1, 1.0, seed), words) for seed in (7, 8))
-    assert found == again != other and torch.equal(before, torch.get_rng_state())
-    counts = torch.bincount(response_tokens(found), minlength=words.vocab_size)
-    expected = 4000 * next_logits(target, prompt).softmax(-1)
-    often = expected > 20
-    assert often.sum() > 5
-    chi2 = float(((counts - expected)[often] ** 2 / expected[often]).sum())
-    assert chi2 < float(often.sum()) + 4 * (2 * float(often.sum())) ** 0.5
 
 
 def test_logits_are_those_of_each_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +24,7 @@ def test_logits_are_those_of_each_row_alone(monkeypatch: pytest.MonkeyPatch) -> 
     rows[4].mask[-2] = 0
     monkeypatch.setattr(answers, "_TOKENS_AT_ONCE", 60)
     by_row = dict(response_logits_by_row(target, rows))
-    together = response_logits(target, rows).split([sum(row.mask) for row in rows])
+    together = logits_of(target, response_hidden(target, rows)).split([sum(row.mask) for row in rows])
     softly = read_softly(target, rows, 5)
     for number, row in enumerate(rows):
         with torch.no_grad():

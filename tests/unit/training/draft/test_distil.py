@@ -12,11 +12,11 @@ from torch import Tensor
 
 from cogumi.errors import RunError
 from cogumi.recipe import DraftSection
-from cogumi.training.draft.answers import Writing, write_answers
 from cogumi.training.draft.distil import Made, Material, step_rows, train_draft
 from cogumi.training.draft.measure import DISTILLED, GREEDY, SAMPLED, SFT, UNIGRAM, Measuring, Question, Table, measure
 from cogumi.training.fitting import Step
 from cogumi.training.stopping import Stop
+from cogumi.training.writing import Writing, write_answers
 from tests.unit.training.draft.models import model, prompts, tokenizer
 
 SECTION = DraftSection(

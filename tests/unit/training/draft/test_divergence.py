@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cogumi.training.draft.divergence import Divergence, soften
+from cogumi.training.draft.divergence import Divergence, Soft, soften
+from cogumi.training.output_loss import chunked_loss
 
 N, V = 6, 40
 
@@ -24,11 +25,21 @@ def by_definition(kind: Divergence, p: Tensor, q: Tensor) -> Tensor:
     return tv if kind is Divergence.TV else -(1 - tv).log()
 
 
+def losses(kind: Divergence, draft: Tensor, soft: Soft) -> Tensor:
+    """Of each place."""
+    return kind.of(soft)(slice(0, N), draft.detach().clone())
+
+
+def summed(kind: Divergence, draft: Tensor, soft: Soft) -> Tensor:
+    """Over places that are given by their logits; in chunks of two."""
+    return chunked_loss(draft, torch.eye(V), kind.of(soft), rows=2) * len(draft)
+
+
 @pytest.mark.parametrize("kind", list(Divergence))
 @pytest.mark.parametrize("keep", [V, 1000, V - 1, 8, 1])
 def test_it_is_the_definition_on_words_kept_and_the_rest(kind: Divergence, keep: int) -> None:
     target, draft = logits(0), logits(1)
-    found = kind.loss(draft, soften(target, keep))
+    found = losses(kind, draft, soften(target, keep))
     p, q = target.double().softmax(-1), draft.double().softmax(-1)
     whole = by_definition(kind, p, q)
     order = p.argsort(descending=True)
@@ -43,26 +54,40 @@ def test_it_is_the_definition_on_words_kept_and_the_rest(kind: Divergence, keep:
 def test_the_gradient_is_that_of_finite_differences(kind: Divergence, keep: int) -> None:
     soft = soften(logits(0), keep)
     draft = logits(1).requires_grad_()
-    (gradient,) = torch.autograd.grad(kind.loss(draft, soft).sum(), draft)
+    (gradient,) = torch.autograd.grad(summed(kind, draft, soft), draft)
     for seed in range(5):
         way = torch.randn(N, V, generator=torch.Generator().manual_seed(10 + seed))
         with torch.no_grad():
-            there, back = (kind.loss(draft + step * way, soft).double().sum() for step in (1e-2, -1e-2))
+            there, back = (losses(kind, draft + step * way, soft).double().sum() for step in (1e-2, -1e-2))
         assert float((gradient * way).sum()) == pytest.approx(float(there - back) / 2e-2, rel=0.03, abs=3e-3)
+
+
+@pytest.mark.parametrize("kind", list(Divergence))
+@pytest.mark.parametrize("keep", [V, 8, 1])
+def test_the_gradient_is_autograds_through_the_definition(kind: Divergence, keep: int) -> None:
+    target, draft = logits(0), logits(1).requires_grad_()
+    (gradient,) = torch.autograd.grad(summed(kind, draft, soften(target, keep)), draft)
+    p, wide = target.double().softmax(-1), draft.detach().double().requires_grad_()
+    order = p.argsort(descending=True)
+    p, q = (x.gather(-1, order) for x in (p, wide.softmax(-1)))
+    if keep < V:
+        p, q = (torch.cat([x[:, :keep], x[:, keep:].sum(-1, keepdim=True)], -1) for x in (p, q))
+    (plain,) = torch.autograd.grad(by_definition(kind, p, q).sum(), wide)
+    assert (gradient - plain).abs().max() <= 2e-5 * (1 + plain.abs().max())
 
 
 @pytest.mark.parametrize("kind", list(Divergence))
 def test_equal_distributions_are_no_distance_apart_and_far_ones_have_a_gradient(kind: Divergence) -> None:
     target = logits(0)
     for keep in (V, 8):
-        assert kind.loss(target, soften(target, keep)).abs().max() <= 1e-5
+        assert losses(kind, target, soften(target, keep)).abs().max() <= 1e-5
     certain = torch.full((1, V), -math.inf)
     certain[0, 3] = 0
     far = torch.zeros(1, V)
     far[0, 3] = -60
     far.requires_grad_()
-    loss = kind.loss(far, soften(certain, 4))
-    (gradient,) = torch.autograd.grad(loss.sum(), far)
+    loss = summed(kind, far, soften(certain, 4))
+    (gradient,) = torch.autograd.grad(loss, far)
     assert loss.isfinite().all() and gradient.isfinite().all()
     assert (gradient[0, 3].abs() > 0.5) == (kind is not Divergence.TV), "TV alone gives nothing to go by out there"
 
@@ -76,7 +101,7 @@ def test_going_down_it_the_draft_becomes_the_target(kind: Divergence) -> None:
         for group in optimizer.param_groups:
             group["lr"] = 0.1 * (1 - step / 600)
         optimizer.zero_grad()
-        kind.loss(draft, soft).sum().backward()
+        summed(kind, draft, soft).backward()
         optimizer.step()
     taken = torch.minimum(logits(0).softmax(-1), draft.detach().softmax(-1)).sum(-1)
     assert taken.min() > 0.97

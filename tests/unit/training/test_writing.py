@@ -1,0 +1,114 @@
+"""Answers against a loop of one token and one row at a time, with the same chance."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LlamaForCausalLM
+
+from cogumi.lm.chat import Encoded
+from cogumi.lm.model import generation_config
+from cogumi.training import writing
+from cogumi.training.draft.answers import prompt_of, response_tokens
+from cogumi.training.writing import Writing, write_answers
+from tests.unit.training.draft.models import model, prompts, tokenizer
+
+
+def target_that_ends() -> LlamaForCausalLM:
+    """Some of its answers end before they must."""
+    target = model(seed=3)
+    with torch.no_grad():
+        target.model.embed_tokens.weight[tokenizer().eot] *= 3
+    return target
+
+
+def ends() -> list[int]:
+    """All of them."""
+    found: list[int] = generation_config(tokenizer()).eos_token_id
+    return found
+
+
+def next_logits(target: LlamaForCausalLM, ids: list[int]) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = target(input_ids=torch.tensor([ids])).logits[0, -1]
+    return found
+
+
+def by_loop(target: LlamaForCausalLM, prompt: list[int], how: Writing, chance_T: Tensor) -> Encoded:
+    ids = list(prompt)
+    for chance in chance_T.tolist():
+        logits = next_logits(target, ids)
+        if how.temperature:
+            below = (logits / how.temperature).softmax(-1).double().cumsum(-1)
+            ids.append(int((below <= chance * below[-1]).sum()))
+        else:
+            ids.append(int(logits.argmax()))
+        if ids[-1] in ends():
+            break
+    return Encoded(ids, [0] * len(prompt) + [1] * (len(ids) - len(prompt)))
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 64])
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 0.7])
+def test_answers_are_those_of_a_loop_whatever_is_in_the_batch(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, temperature: float
+) -> None:
+    monkeypatch.setattr(writing, "_ROWS_AT_ONCE", {"cpu": at_once})
+    target, how = target_that_ends(), Writing(12, temperature, 4)
+    before = torch.get_rng_state()
+    found = write_answers(target, prompts(20), how, tokenizer())
+    assert torch.equal(before, torch.get_rng_state()) and not target.training
+    ended = [row.ids[-1] in ends() for row in found]
+    assert any(ended) and not all(ended) and len({sum(row.mask) for row in found}) >= 3
+    chance = torch.rand(20, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    for number, (prompt, row) in enumerate(zip(prompts(20), found, strict=True)):
+        assert row == by_loop(target, prompt, how, chance[number])
+        assert prompt_of(row) == prompt
+
+
+def test_greedy_answers_are_those_of_transformers() -> None:
+    target, words = target_that_ends(), tokenizer()
+    found = write_answers(target, prompts(6), Writing(12, 0.0, 0), words)
+    config = GenerationConfig(max_new_tokens=12, do_sample=False, eos_token_id=ends(), pad_token_id=ends()[0])
+    for prompt, row in zip(prompts(6), found, strict=True):
+        with torch.no_grad():
+            plain = target.generate(input_ids=torch.tensor([prompt]), generation_config=config)  # type: ignore[misc]
+        assert plain[0].tolist() == row.ids
+
+
+def test_rows_that_have_ended_are_not_computed_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted where the model is called: the known bad computes every row up to the longest answer."""
+    target, seen = target_that_ends(), []
+
+    def counted(module: object, args: object, given: dict[str, Tensor]) -> None:
+        seen.append(len(given["input_ids"]))
+
+    target.register_forward_pre_hook(counted, with_kwargs=True)
+    found = write_answers(target, prompts(20) * 3, Writing(40, 1.0, 0), tokenizer())
+    needed = sum(sum(row.mask) for row in found)
+    longest = max(sum(row.mask) for row in found)
+    assert seen[0] == 60 and sorted(seen, reverse=True) == seen
+    assert needed <= sum(seen) <= needed / (1 - writing._ENDED) + 60 < 0.8 * 60 * longest
+
+
+def test_sampled_answers_have_the_models_frequencies_and_follow_from_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, words = model(seed=5), tokenizer()
+    (prompt,) = prompts(1)
+    monkeypatch.setattr(writing, "_ROWS_AT_ONCE", {"cpu": 1000})
+    found = write_answers(target, [prompt] * 4000, Writing(1, 1.0, 7), words)
+    again, other = (write_answers(target, [prompt] * 4000, Writing(1, 1.0, seed), words) for seed in (7, 8))
+    assert found == again != other
+    counts = torch.bincount(response_tokens(found), minlength=words.vocab_size)
+    expected = 4000 * next_logits(target, prompt).softmax(-1)
+    often = expected > 20
+    assert often.sum() > 5
+    chi2 = float(((counts - expected)[often] ** 2 / expected[often]).sum())
+    assert chi2 < float(often.sum()) + 4 * (2 * float(often.sum())) ** 0.5
+
+
+def test_a_word_without_probability_is_never_drawn() -> None:
+    logits = torch.full((3, 5), -torch.inf)
+    logits[:, 1], logits[:, 3] = 0.0, 0.0
+    drawn = writing._drawn(logits, 1.0, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64))
+    assert drawn.tolist() == [1, 3, 3]
