@@ -43,7 +43,7 @@ class Stop:
 def interruptible(work: Callable[[Stop], Result]) -> Result:
     """The result of `work`, or its error; where the wait is interrupted, `work` is asked to stop, and waited for."""
     stop = Stop()
-    _give_up_team()
+    give_up_team()
     with ThreadPoolExecutor(1, thread_name_prefix="training") as pool, _sigterm_is_heard():
         future = pool.submit(work, stop)
         try:
@@ -53,7 +53,7 @@ def interruptible(work: Callable[[Stop], Result]) -> Result:
             raise
 
 
-def _give_up_team() -> None:
+def give_up_team() -> None:
     """End the OpenMP threads that this thread has; its next parallel operation makes new ones (OpenMP 5.0, 3.2.44).
     Nothing to do where torch is not loaded yet, or its OpenMP is older.
     """

@@ -54,17 +54,19 @@ def write_answers(
     with arithmetic(model.device.type):
         for chosen in _at_once(order, prompts, how.most_tokens, _ROWS_AT_ONCE[model.device.type]):
             asked = [prompts[number] for number in chosen]
-            answers = _continued(model, asked, chance_BT[chosen], how.temperature, ends)
+            answers = continued(model, asked, chance_BT[chosen], how.temperature, ends)
             for number, prompt, answer in zip(chosen, asked, answers, strict=True):
                 found[number] = Encoded([*prompt, *answer], [0] * len(prompt) + [1] * len(answer))
     model.train(was_training)
     return [found[number] for number in range(len(prompts))]
 
 
-def _continued(
+def continued(
     model: LlamaForCausalLM, prompts: Sequence[list[int]], chance_BT: Tensor, temperature: float, ends: Sequence[int]
 ) -> list[list[int]]:
-    """Prompts padded in front go in at once, then a word of every row at a time."""
+    """The words after each prompt up to one of `ends`, T of them at most, drawn by `chance_BT` from [0, 1). Prompts
+    padded in front go in at once, then a word of every row at a time.
+    """
     device, longest = model.device, max(map(len, prompts))
     ids_BT = torch.tensor([[ends[0]] * (longest - len(ids)) + ids for ids in prompts], device=device)
     seen_BT = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts], device=device)

@@ -23,7 +23,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from cogumi.training.output_loss import OfChunk, to_shares
+from cogumi.training.output_loss import OfChunk, shares
 
 _LEAST = 1e-30
 
@@ -69,19 +69,18 @@ class Divergence(StrEnum):
     LK = "lk"
 
     def of(self, soft: Soft) -> OfChunk:
-        """For `chunked_loss`: of each place, in nats but for TV; its gradient is left where the draft's logits were."""
+        """For `chunked_loss`: the loss of each place, in nats but for TV, and its gradient by the draft's logits."""
         log_p_NE = soft.log_p_NE
 
-        def of_chunk(places: slice, logits_CV: Tensor) -> Tensor:
+        def of_chunk(places: slice, logits_CV: Tensor) -> tuple[Tensor, Tensor]:
             words_CK = soft.words_NK[places].long()
-            kept_CK = logits_CV.gather(-1, words_CK)
-            rest_C1 = to_shares(logits_CV.scatter_(-1, words_CK, -math.inf))
+            kept_CK = logits_CV.gather(-1, words_CK).float()
+            rest_C1, share_CV = _rest_of(logits_CV, words_CK)
             events_CE = torch.cat([kept_CK, rest_C1], -1)
             log_q_CE = events_CE - events_CE.logsumexp(-1, keepdim=True)
             loss_C, slope_CE = self._at(log_p_NE[places], log_q_CE)
             slope_CE = slope_CE - log_q_CE.exp() * slope_CE.sum(-1, keepdim=True)
-            logits_CV.mul_(slope_CE[:, -1:]).scatter_(-1, words_CK, slope_CE[:, :-1])
-            return loss_C
+            return loss_C, share_CV.mul_(slope_CE[:, -1:]).scatter_(-1, words_CK, slope_CE[:, :-1])
 
         return of_chunk
 
@@ -99,6 +98,15 @@ class Divergence(StrEnum):
             return 1 - taken_C, less_CE
         taken_C = taken_C.clamp(min=_LEAST)
         return -taken_C.log(), less_CE / taken_C[:, None]
+
+
+def _rest_of(logits_CV: Tensor, words_CK: Tensor) -> tuple[Tensor, Tensor]:
+    """Of all other words, which go on alone: log of the sum of exp(logit), -inf where there are none, and the share of
+    each.
+    """
+    if words_CK.shape[-1] == logits_CV.shape[-1]:
+        return logits_CV.new_full((len(logits_CV), 1), -math.inf).float(), torch.zeros_like(logits_CV).float()
+    return shares(logits_CV.scatter_(-1, words_CK, -math.inf))
 
 
 def _rest(log_p_NV: Tensor, words_NK: Tensor) -> Tensor:

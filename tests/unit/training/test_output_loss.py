@@ -87,3 +87,11 @@ def test_a_model_whose_words_are_tied_learns_them_from_both_ends() -> None:
     plain = torch.autograd.grad(functional.cross_entropy(logits, ids[:, 1:].flatten()), parameters)
     for one, other in zip(found, plain, strict=True):
         assert (one - other).abs().max() <= 1e-5 * (1 + other.abs().max())
+
+
+def test_a_second_backward_is_refused_where_the_graph_is_kept() -> None:
+    hidden, matrix, tokens = given()
+    loss = chunked_loss(hidden, matrix, cross_entropy_of(tokens))
+    torch.autograd.grad(loss, hidden, retain_graph=True)
+    with pytest.raises(RuntimeError, match="one backward"):
+        torch.autograd.grad(loss, hidden)

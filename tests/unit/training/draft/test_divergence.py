@@ -27,7 +27,7 @@ def by_definition(kind: Divergence, p: Tensor, q: Tensor) -> Tensor:
 
 def losses(kind: Divergence, draft: Tensor, soft: Soft) -> Tensor:
     """Of each place."""
-    return kind.of(soft)(slice(0, N), draft.detach().clone())
+    return kind.of(soft)(slice(0, N), draft.detach().clone())[0]
 
 
 def summed(kind: Divergence, draft: Tensor, soft: Soft) -> Tensor:
