@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from cogumi.lm.chat import Encoded
 from cogumi.lm.model import generation_config
 from cogumi.training import writing
 from cogumi.training.draft.answers import prompt_of, response_tokens
-from cogumi.training.writing import Writing, write_answers
+from cogumi.training.writing import Writing, continued, write_answers
 from tests.unit.training.draft.models import model, prompts, tokenizer
 
 
@@ -77,19 +79,37 @@ def test_greedy_answers_are_those_of_transformers() -> None:
         assert plain[0].tolist() == row.ids
 
 
-def test_rows_that_have_ended_are_not_computed_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted where the model is called: the known bad computes every row up to the longest answer."""
-    target, seen = target_that_ends(), []
+def test_who_waits_takes_the_place_of_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted where the model is called. The known bad fills a batch, and computes all of it up to its longest answer."""
+    monkeypatch.setattr(writing, "_ROWS_AT_ONCE", {"cpu": 16})
+    target, words = model(seed=5), tokenizer().vocab_size
+    seen: list[int] = []
 
     def counted(module: object, args: object, given: dict[str, Tensor]) -> None:
         seen.append(len(given["input_ids"]))
 
     target.register_forward_pre_hook(counted, with_kwargs=True)
-    found = write_answers(target, prompts(20) * 3, Writing(40, 1.0, 0), tokenizer())
-    needed = sum(sum(row.mask) for row in found)
-    longest = max(sum(row.mask) for row in found)
-    assert seen[0] == 60 and sorted(seen, reverse=True) == seen
-    assert needed <= sum(seen) <= needed / (1 - writing._ENDED) + 60 < 0.8 * 60 * longest
+    asked = sorted(prompts(160), key=len)
+    found = continued(target, asked, Writing(60, 1.0, 0), range(0, words, 12))
+    lengths = [len(answer) for answer in found]
+    assert max(lengths) > 3 * sum(lengths) / 160 and max(seen) == 16
+    assert sum(lengths) <= sum(seen) <= sum(lengths) / (1 - writing._ENDED)
+    batches = [max(lengths[start : start + 16]) for start in range(0, 160, 16)]
+    assert len(seen) < 0.75 * sum(batches) and sum(seen) < 0.6 * 16 * sum(batches)
+
+
+def test_rows_and_tokens_of_cache_have_a_limit_and_one_row_alone_always_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "CACHED_TOKENS", 60)
+    target, held = target_that_ends(), []
+
+    def counted(module: object, args: object, given: dict[str, Any]) -> None:
+        held.append(given["attention_mask"].numel())
+
+    expected = write_answers(target, prompts(12), Writing(12, 1.0, 1), tokenizer())
+    target.register_forward_pre_hook(counted, with_kwargs=True)
+    assert write_answers(target, prompts(12), Writing(12, 1.0, 1), tokenizer()) == expected
+    assert 30 < max(held) <= 60
+    assert write_answers(target, prompts(2), Writing(70, 1.0, 1), tokenizer())[1].ids[:3] == prompts(2)[1][:3]
 
 
 def test_sampled_answers_have_the_models_frequencies_and_follow_from_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,5 +130,5 @@ def test_sampled_answers_have_the_models_frequencies_and_follow_from_the_seed(mo
 def test_a_word_without_probability_is_never_drawn() -> None:
     logits = torch.full((3, 5), -torch.inf)
     logits[:, 1], logits[:, 3] = 0.0, 0.0
-    drawn = writing._drawn(logits, 1.0, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64))
+    drawn = writing._drawn(logits, 1.0, torch.tensor([[0.0], [0.5], [1 - 2**-53]], dtype=torch.float64))
     assert drawn.tolist() == [1, 3, 3]
