@@ -37,7 +37,9 @@ async def make_automations(client: PrefectClient, notify: str = "") -> None:
 
 
 def crash_when_silent() -> AutomationCore:
-    """Crashed after three heartbeats missed. A run that has ended, or waits for something, is left alone."""
+    """Crashed 75 s after its last heartbeat, which is two missed. A run that has ended, or waits for something, is left
+    alone.
+    """
     return AutomationCore(
         name=CRASHED,
         description="A flow run whose process is gone sends no heartbeat any more. Resume it: nothing is bought twice.",
@@ -48,7 +50,7 @@ def crash_when_silent() -> AutomationCore:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=3 * HEARTBEAT_S),
+            within=timedelta(seconds=2.5 * HEARTBEAT_S),
         ),
         actions=[
             ChangeFlowRunState(

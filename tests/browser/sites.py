@@ -5,11 +5,13 @@ completed with nothing bought twice.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from deployments.local_server import free_port
 from deployments.processes import family_of
 from tests.browser.driving import HANG_S, Person, person
 from tests.torture.oracle import check_money
+
+_LOG = logging.getLogger(__name__)
 
 
 def cogumi(folder: Path, *arguments: str, code: int = 0) -> str:
@@ -83,10 +87,14 @@ def crash_and_resume(folder: Path, root: str, tmp_path: Path, run: str, *, whole
     with person(tmp_path / "browser") as user:
         start_in_browser(user, root, run)
         kill_in_the_middle(folder, root, run, whole_family=whole_family)
+        killed = datetime.now(UTC)
         assert '"worker-cpu": false' in cogumi(folder, "status", "--json").replace("  ", "")
         first = flow_run(root, f"dataset-{run}")
         user.opens(f"{root}/runs/flow-run/{first['id']}")
         user.sees(f"dataset-{run}", "Crashed")
+        state = httpx.get(f"{root}/api/flow_runs/{first['id']}", timeout=120).json()["state"]
+        crashed = datetime.fromisoformat(state["timestamp"])
+        _LOG.info("Crashed %.0f s after it was killed", (crashed - killed).total_seconds())
         before = check_money(folder / "runs" / run)
         cogumi(folder, "up")
         goes_on = json.loads(cogumi(folder, "resume", run, "--json"))
