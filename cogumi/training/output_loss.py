@@ -76,15 +76,15 @@ class _ChunkedLoss(torch.autograd.Function):
             if doutput_VD is not None:
                 _add_product(doutput_VD, gradient_CV, hidden_CD)
         ctx.save_for_backward(dhidden_ND, doutput_VD)
-        ctx.places = places
+        ctx.places, ctx.is_spent = places, False
         return total / places
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.places == 0:
+        if ctx.is_spent:
             raise RuntimeError("chunked_loss has one backward, which scales its gradients where they are")
-        times, ctx.places = given / ctx.places, 0
+        times, ctx.is_spent = given / ctx.places, True
         dhidden, doutput = (part if part is None else part.mul_(times) for part in ctx.saved_tensors)
         return dhidden, doutput, None, None
 

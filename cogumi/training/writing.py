@@ -59,7 +59,9 @@ def write_answers(
 def continued(
     model: LlamaForCausalLM, prompts: Sequence[list[int]], how: Writing, ends: Sequence[int]
 ) -> list[list[int]]:
-    """The words after each prompt, up to one of `ends`."""
+    """The words after each prompt, up to one of `ends`, which is the last, or as many as are asked for. `model` is one
+    that is not training.
+    """
     rows = _ROWS_AT_ONCE[model.device.type]
     source = torch.Generator().manual_seed(how.seed)
     chance_NT = torch.rand(len(prompts), how.most_tokens, generator=source, dtype=torch.float64).to(model.device)
@@ -85,7 +87,7 @@ def continued(
     while waiting or any(batch.open):
         if not any(batch.open):
             batch = _Batch.empty(model)
-        elif sum(batch.open) <= (1 - _ENDED) * len(batch.numbers):
+        elif sum(batch.open) <= (1 - _ENDED) * len(batch.numbers) or batch.is_full:
             batch.drop_ended()
         chosen = _next(waiting, batch, prompts, how.most_tokens, rows)
         if chosen:
@@ -125,6 +127,11 @@ class _Batch:
         place_BT = (seen_BT.cumsum(-1) - 1).clamp(min=0)
         made.place_B = place_BT[:, -1]
         return made._logits(model, ids_BT, place_BT), made
+
+    @property
+    def is_full(self) -> bool:
+        """Another token of each row would be one too many; what nobody has seen any more can go."""
+        return len(self.numbers) > 1 and len(self.numbers) * (self.seen_BT.shape[1] + 1) > CACHED_TOKENS
 
     def step(self, model: LlamaForCausalLM) -> Tensor:
         """The last words go in: the logits of the next ones, BV."""

@@ -98,18 +98,38 @@ def test_who_waits_takes_the_place_of_what_has_ended(monkeypatch: pytest.MonkeyP
     assert len(seen) < 0.75 * sum(batches) and sum(seen) < 0.6 * 16 * sum(batches)
 
 
-def test_rows_and_tokens_of_cache_have_a_limit_and_one_row_alone_always_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "CACHED_TOKENS", 60)
+@pytest.mark.parametrize("most", [40, 60, 90])
+def test_the_cache_has_a_limit_and_one_row_alone_always_fits(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     target, held = target_that_ends(), []
+    expected = write_answers(target, prompts(40), Writing(12, 1.0, 1), tokenizer())
+    monkeypatch.setattr(writing, "CACHED_TOKENS", most)
 
     def counted(module: object, args: object, given: dict[str, Any]) -> None:
         held.append(given["attention_mask"].numel())
 
-    expected = write_answers(target, prompts(12), Writing(12, 1.0, 1), tokenizer())
     target.register_forward_pre_hook(counted, with_kwargs=True)
-    assert write_answers(target, prompts(12), Writing(12, 1.0, 1), tokenizer()) == expected
-    assert 30 < max(held) <= 60
-    assert write_answers(target, prompts(2), Writing(70, 1.0, 1), tokenizer())[1].ids[:3] == prompts(2)[1][:3]
+    assert write_answers(target, prompts(40), Writing(12, 1.0, 1), tokenizer()) == expected
+    assert most / 2 < max(held) <= most
+    monkeypatch.setattr(writing, "CACHED_TOKENS", 5)
+    assert write_answers(target, prompts(3), Writing(12, 1.0, 1), tokenizer()) == expected[:3]
+    assert write_answers(target, [], Writing(12, 1.0, 1), tokenizer()) == []
+
+
+@torch.no_grad()
+def test_a_batch_that_is_full_lets_go_of_what_nobody_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, (short, *_, long) = model(seed=3), sorted(prompts(4), key=len)
+    _, batch = writing._Batch.begun(target, [0, 1], [short, long])
+    batch.words_B = torch.tensor([7, 8])
+    monkeypatch.setattr(writing, "CACHED_TOKENS", 2 * len(long) + 2)
+    assert not batch.is_full
+    batch.step(target)
+    assert batch.is_full
+    batch.open = [True, False]
+    batch.drop_ended()
+    assert not batch.is_full and batch.numbers == [0] and batch.seen_BT.tolist() == [[1] * (len(short) + 1)]
+    batch.words_B = torch.tensor([9])
+    alone = next_logits(target, [*short, 7, 9])
+    assert (batch.step(target)[0] - alone).abs().max() <= 1e-5 * alone.abs().max()
 
 
 def test_sampled_answers_have_the_models_frequencies_and_follow_from_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
