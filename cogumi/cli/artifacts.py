@@ -62,7 +62,7 @@ def gc(
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would go."),
     as_json: bool = JsonOption,
 ) -> None:
-    """Remove drafts and part files that a kill left behind. Published artifacts stay."""
+    """Remove what a kill left behind: drafts, part files, checkpoints of what is finished. Published artifacts stay."""
     found = leftovers(root)
     for path in found if not dry_run else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -96,8 +96,18 @@ def find_artifacts(root: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def leftovers(root: Path) -> list[Path]:
-    """Drafts and part files that a kill left behind; `cogumi artifacts gc` removes them."""
-    return [path for pattern in (".*.draft", ".*.old", ".*.part") for path in sorted(root.rglob(pattern))]
+    """Drafts, part files, and checkpoints of what is finished, that a kill left behind; `cogumi artifacts gc` removes
+    them.
+    """
+    parts = [path for pattern in (".*.draft", ".*.old", ".*.part") for path in sorted(root.rglob(pattern))]
+    return parts + [folder for folder in sorted(root.rglob("checkpoints/*")) if _is_finished(folder)]
+
+
+def _is_finished(checkpoints: Path) -> bool:
+    """RUN/checkpoints/ARTIFACT-INPUTS, and RUN/ARTIFACT was made from those very inputs."""
+    name, _, inputs = checkpoints.name.rpartition("-")
+    receipt = read_receipt(checkpoints.parent.parent / name) if name else None
+    return receipt is not None and receipt["inputs"] == inputs
 
 
 def _write_receipt(

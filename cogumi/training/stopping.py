@@ -7,8 +7,8 @@ it goes on its way. Signal handlers are left to those who have them: Prefect tel
 own.
 
 Each thread that asks OpenMP for parallel work gets a team of its own. Where the teams of a process have more threads
-than the machine has processors, GNU's OpenMP no longer waits awake between two operations, and small ones take half as
-long again. So the waiting thread, which may have merged a model before, gives its team up.
+than the machine has processors, GNU's OpenMP no longer waits awake between two operations, and small ones take up
+to twice as long. So the waiting thread, which may have merged a model before, gives its team up.
 """
 
 from __future__ import annotations

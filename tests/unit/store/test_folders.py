@@ -88,6 +88,17 @@ def test_an_artifact_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
+def test_checkpoints_are_left_over_once_what_they_led_to_is_there(tmp_path: Path) -> None:
+    """A kill between the artifact's rename and the end of its checkpoints' removal."""
+    finished, other = (tmp_path / "run" / "checkpoints" / f"draft-sft-{inputs}" for inputs in ("one", "two"))
+    for folder in (finished, other):
+        (folder / "step-00000001").mkdir(parents=True)
+    assert leftovers(tmp_path) == []
+    with new_artifact(tmp_path / "run" / "draft-sft", "stage", "one", {}, 0) as draft:
+        write_atomic(draft.path / "f", b"1")
+    assert leftovers(tmp_path) == [finished]
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_damage_is_found_and_named(tmp_path: Path, damage: str) -> None:
     place = tmp_path / "dataset"
