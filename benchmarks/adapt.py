@@ -8,9 +8,10 @@ from collections.abc import Callable
 from random import Random
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from benchmarks.measuring import Figure, report
+from benchmarks.parts.demo import demo_llama
 from benchmarks.parts.llama8b import llama_8b
 from cogumi.lm.chat import Encoded
 from cogumi.training.adapt import adapt
@@ -20,20 +21,15 @@ from cogumi.training.body import LlamaBody
 from cogumi.training.head import OutputHead
 from cogumi.training.lora import LoraShape
 from cogumi.training.packing import pack
-from cogumi.training.pretrain import new_llama
 
 EXAMPLES, TOKENS, STEPS = 5, 300, 3
-_DEMO = LlamaConfig(
-    vocab_size=4096, hidden_size=192, intermediate_size=528, num_hidden_layers=4, num_attention_heads=6,
-    num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True,
-)  # fmt: skip
 
 
 def main(*, quick: bool, save: bool, table: bool) -> None:
     """Measure and print."""
     times = 5 if quick else 20
-    figures = _figures("demo size, CPU", new_llama(_DEMO, 0).requires_grad_(False), "lm_head_lora", times, 1.0)
-    figures += _figures("demo size, CPU", new_llama(_DEMO, 0).requires_grad_(False), "final_hidden", times, 1.0)
+    figures = _figures("demo size, CPU", demo_llama(), "lm_head_lora", times, 1.0)
+    figures += _figures("demo size, CPU", demo_llama(), "final_hidden", times, 1.0)
     if torch.cuda.is_available():
         model = llama_8b("cuda")
         for kind in ("lm_head_lora", "final_hidden"):

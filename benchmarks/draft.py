@@ -17,6 +17,7 @@ from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.measuring import Figure, report
+from benchmarks.parts.demo import demo_llama
 from benchmarks.parts.llama8b import VOCABULARY, llama_8b
 from cogumi.training import stopping
 from cogumi.training.fitting import arithmetic, hidden_of, output_loss
@@ -24,10 +25,6 @@ from cogumi.training.output_loss import chunked_loss, cross_entropy_of
 from cogumi.training.pretrain import new_llama
 from cogumi.training.writing import Writing, continued
 
-_DEMO = LlamaConfig(
-    vocab_size=4096, hidden_size=192, intermediate_size=528, num_hidden_layers=4, num_attention_heads=6,
-    num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True,
-)  # fmt: skip
 _SHORTEST, _LONGEST, _MEAN_ANSWER = 20, 200, 25
 
 
@@ -38,14 +35,15 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
     places, words, width = (4096, VOCABULARY, 2048) if gpu else (966, 4096, 96)
     rows, longest = (256, 128) if gpu else (64, 64)
     figures = _losses(places, words, width, device, times)
-    model = llama_8b("cuda") if gpu else new_llama(_DEMO, 0).requires_grad_(False)
-    figures += _writing(model.eval(), rows, longest, 1 if gpu else 3)
+    model = llama_8b("cuda") if gpu else demo_llama()
+    times_written = 1 if gpu else 3
+    figures += _writing(model.eval(), rows, longest, times_written)
     del model
     if not gpu:
         figures += _threads(times)
     settings: dict[str, Any] = {
         "places": places, "words": words, "width": width, "rows": rows, "most_tokens": longest,
-        "mean_tokens_of_an_answer": _MEAN_ANSWER, "times": times,
+        "mean_tokens_of_an_answer": _MEAN_ANSWER, "times": times, "times_written": times_written,
     }  # fmt: skip
     report("draft", figures, settings, save=save, table=table)
 
@@ -101,8 +99,7 @@ def _writing(model: LlamaForCausalLM, rows: int, longest: int, times: int) -> li
         batches = [prompts[start : start + rows] for start in range(0, len(prompts), rows)]
         written["theirs"] = sum(_generated(model, batch, longest, ends) for batch in batches)
 
-    with torch.no_grad():
-        seconds = _alternately({"ours": ours, "theirs": theirs}, times)
+    seconds = _alternately({"ours": ours, "theirs": theirs}, times)
     each = {name: 1e3 * took / written[name] for name, took in seconds.items()}
     return [
         Figure("writing, transformers' generate: a token", each["theirs"], "ms"),

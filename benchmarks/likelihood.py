@@ -13,30 +13,26 @@ from random import Random
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from benchmarks.measuring import Figure, report
+from benchmarks.parts.demo import demo_llama
 from benchmarks.parts.llama8b import llama_8b
 from cogumi.evaluate.likelihood import Packed, read_packed, read_padded
 from cogumi.evaluate.perplexity import Likelihood
 from cogumi.lm.chat import Encoded
 from cogumi.training.body import LlamaBody
 from cogumi.training.lora import LoraShape
-from cogumi.training.pretrain import new_llama
 
 BATCH, WHOLE = 8, 2048
 _LENGTHS = Path(__file__).parent / "parts" / "suite_lengths.json"
-_DEMO = LlamaConfig(
-    vocab_size=4096, hidden_size=192, intermediate_size=528, num_hidden_layers=4, num_attention_heads=6,
-    num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True,
-)  # fmt: skip
 Read = Callable[[Sequence[Encoded]], list[Likelihood]]
 
 
 def main(*, quick: bool, save: bool, table: bool) -> None:
     """Measure and print."""
     gpu = torch.cuda.is_available()
-    model = llama_8b("cuda") if gpu else new_llama(_DEMO, 0).requires_grad_(False)
+    model = llama_8b("cuda") if gpu else demo_llama()
     model.train(False)
     rows = suite_rows(int(model.config.vocab_size))
     rows = rows[:: 20 if quick or not gpu else 1]

@@ -40,7 +40,6 @@ class Writing:
     seed: int
 
 
-@torch.no_grad()
 def write_answers(
     model: LlamaForCausalLM, prompts: Sequence[list[int]], how: Writing, tokenizer: TrainingTokenizer
 ) -> list[Encoded]:
@@ -56,6 +55,7 @@ def write_answers(
     ]
 
 
+@torch.no_grad()
 def continued(
     model: LlamaForCausalLM, prompts: Sequence[list[int]], how: Writing, ends: Sequence[int]
 ) -> list[list[int]]:
@@ -65,7 +65,7 @@ def continued(
     rows = _ROWS_AT_ONCE[model.device.type]
     source = torch.Generator().manual_seed(how.seed)
     chance_NT = torch.rand(len(prompts), how.most_tokens, generator=source, dtype=torch.float64).to(model.device)
-    ends_E = torch.tensor(ends, device=model.device)
+    last = set(ends)
     waiting = sorted(range(len(prompts)), key=lambda number: len(prompts[number]), reverse=True)  # the next is the last
     answers: list[list[int]] = [[] for _ in prompts]
     batch = _Batch.empty(model)
@@ -78,11 +78,7 @@ def continued(
         for place, (number, word) in enumerate(zip(some.numbers, some.words_B.tolist(), strict=True)):
             if some.open[place]:
                 answers[number].append(word)
-        ended = torch.isin(some.words_B, ends_E).tolist()
-        some.open = [
-            is_open and not end and len(answers[number]) < how.most_tokens
-            for number, is_open, end in zip(some.numbers, some.open, ended, strict=True)
-        ]
+                some.open[place] = word not in last and len(answers[number]) < how.most_tokens
 
     while waiting or any(batch.open):
         if not any(batch.open):

@@ -92,8 +92,7 @@ def crash_and_resume(folder: Path, root: str, tmp_path: Path, run: str, *, whole
         first = flow_run(root, f"dataset-{run}")
         user.opens(f"{root}/runs/flow-run/{first['id']}")
         user.sees(f"dataset-{run}", "Crashed")
-        state = httpx.get(f"{root}/api/flow_runs/{first['id']}", timeout=120).json()["state"]
-        crashed = datetime.fromisoformat(state["timestamp"])
+        crashed = datetime.fromisoformat(flow_run(root, f"dataset-{run}")["state"]["timestamp"])
         _LOG.info("Crashed %.0f s after it was killed", (crashed - killed).total_seconds())
         before = check_money(folder / "runs" / run)
         cogumi(folder, "up")

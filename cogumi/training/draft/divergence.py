@@ -74,9 +74,9 @@ class Divergence(StrEnum):
 
         def of_chunk(places: slice, logits_CV: Tensor) -> tuple[Tensor, Tensor]:
             words_CK = soft.words_NK[places].long()
-            kept_CK = logits_CV.gather(-1, words_CK).float()
+            kept_CK = logits_CV.gather(-1, words_CK)
             rest_C1, share_CV = _rest_of(logits_CV, words_CK)
-            events_CE = torch.cat([kept_CK, rest_C1], -1)
+            events_CE = torch.cat([kept_CK.to(share_CV.dtype), rest_C1], -1)
             log_q_CE = events_CE - events_CE.logsumexp(-1, keepdim=True)
             loss_C, slope_CE = self._at(log_p_NE[places], log_q_CE)
             slope_CE = slope_CE - log_q_CE.exp() * slope_CE.sum(-1, keepdim=True)
@@ -105,7 +105,8 @@ def _rest_of(logits_CV: Tensor, words_CK: Tensor) -> tuple[Tensor, Tensor]:
     each.
     """
     if words_CK.shape[-1] == logits_CV.shape[-1]:
-        return logits_CV.new_full((len(logits_CV), 1), -math.inf).float(), torch.zeros_like(logits_CV).float()
+        share_CV = torch.zeros_like(logits_CV, dtype=torch.promote_types(logits_CV.dtype, torch.float32))
+        return share_CV.new_full((len(share_CV), 1), -math.inf), share_CV
     return shares(logits_CV.scatter_(-1, words_CK, -math.inf))
 
 

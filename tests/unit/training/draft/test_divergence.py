@@ -32,7 +32,7 @@ def losses(kind: Divergence, draft: Tensor, soft: Soft) -> Tensor:
 
 def summed(kind: Divergence, draft: Tensor, soft: Soft) -> Tensor:
     """Over places that are given by their logits; in chunks of two."""
-    return chunked_loss(draft, torch.eye(V), kind.of(soft), rows=2) * len(draft)
+    return chunked_loss(draft, torch.eye(V, dtype=draft.dtype), kind.of(soft), rows=2) * len(draft)
 
 
 @pytest.mark.parametrize("kind", list(Divergence))
@@ -64,8 +64,9 @@ def test_the_gradient_is_that_of_finite_differences(kind: Divergence, keep: int)
 
 @pytest.mark.parametrize("kind", list(Divergence))
 @pytest.mark.parametrize("keep", [V, 8, 1])
-def test_the_gradient_is_autograds_through_the_definition(kind: Divergence, keep: int) -> None:
-    target, draft = logits(0), logits(1).requires_grad_()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gradient_is_autograds_through_the_definition(kind: Divergence, keep: int, dtype: torch.dtype) -> None:
+    target, draft = logits(0), logits(1).to(dtype).requires_grad_()
     (gradient,) = torch.autograd.grad(summed(kind, draft, soften(target, keep)), draft)
     p, wide = target.double().softmax(-1), draft.detach().double().requires_grad_()
     order = p.argsort(descending=True)
