@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -15,6 +16,10 @@ from cogumi.domain import DOMAINS, Cell
 from cogumi.domain.traits import HARM_CATEGORIES, TASK_TYPES
 
 _AVOID_CHARACTERS = 160
+_ASKED_FOR = re.compile(
+    r"^Domain: (?P<domain>.+)\nDifficulty: (?P<difficulty>\w+)\b.*?\nCount: (?P<count>\d+)$", re.MULTILINE | re.DOTALL
+)
+_TO_JUDGE = re.compile(r'<question id="(\d+)" domain="([^"]+)" difficulty="(\w+)">\n(.*?)\n</question>', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,17 @@ def judge_prompt(questions: list[tuple[str, Cell]], classify: bool = False) -> P
     }
     system = f"{_read('judge_system')}\n\n{_fill('judge_traits_system', lists)}"
     return Prompt(system, _fill("judge_traits_user", shown))
+
+
+def questions_asked_for(user: str) -> tuple[str, str, int] | None:
+    """What `question_prompt` asked for in its user text: domain as shown, difficulty, count; None for another text."""
+    found = _ASKED_FOR.search(user)
+    return None if found is None else (found["domain"], found["difficulty"], int(found["count"]))
+
+
+def questions_to_judge(user: str) -> list[tuple[int, str, str, str]]:
+    """What `judge_prompt` put into its user text: number, domain as shown, difficulty, text."""
+    return [(int(number), domain, difficulty, text) for number, domain, difficulty, text in _TO_JUDGE.findall(user)]
 
 
 def answer_prompt(question: str, hard: bool, guided: bool = False) -> Prompt:

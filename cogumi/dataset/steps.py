@@ -27,8 +27,10 @@ from cogumi.dataset.route import Way
 from cogumi.dataset.shards import Grown, Pointer, load_answered, load_grown, read_answered, read_grown, save
 from cogumi.dataset.training_rows import open_tokenizer
 from cogumi.domain import Difficulty, Question, Rejected
+from cogumi.errors import RunError
 from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
-from cogumi.store.artifacts import held_metrics, new_artifact
+from cogumi.recipe.changes import same_export
+from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, read_receipt
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.preflight import preflight, refuse
@@ -48,6 +50,7 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
     log, handler = _open_log(folder.path / "generation_log.txt")
     ledger = Ledger.open(folder.ledger_url, folder.name)
     try:
+        refuse_without_ledger(folder, ledger)
         expected = estimate(recipe, ledger)
         findings = await preflight(recipe, needs_of(expected)) if recipe.preflight else []
         for finding in findings:
@@ -74,6 +77,15 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
         ledger.close()
         log.removeHandler(handler)
         handler.close()
+
+
+def refuse_without_ledger(folder: RunFolder, ledger: Ledger) -> None:
+    """Raises RunError ledger-missing where the run has made rows and its ledger holds no call: all would be bought
+    again.
+    """
+    made = (folder.dataset / RECEIPT).is_file() or any(folder.shards.glob("*.json"))
+    if made and not ledger.has_attempts:
+        raise RunError("ledger-missing", folder.name)
 
 
 async def settled_routes(recipe: Recipe, ledger: Ledger, expected: dict[str, Any]) -> dict[str, Way]:
@@ -108,6 +120,12 @@ async def answer(run: DatasetRun, order: AnswerOrder) -> Pointer:
 async def generate(run: DatasetRun, plan: Plan, given: Given | None = None) -> dict[str, Any]:
     """The whole stage in this process: the same loop as the flow's, without Prefect. Returns the stage's figures."""
     started = time.monotonic()
+    await fill(run, plan)
+    return publish(run, plan, given, started)
+
+
+async def fill(run: DatasetRun, plan: Plan) -> None:
+    """Question and answer until the plan is done. Raises RunError cells-short, too-many-failures."""
     while not plan.done:
         orders = plan.to_grow()
         begin_growing(run, orders)
@@ -116,7 +134,6 @@ async def generate(run: DatasetRun, plan: Plan, given: Given | None = None) -> d
         begin_answering(run, to_answer)
         await take_answered(run, plan, to_answer, await bounded(run, [answer(run, order) for order in to_answer]))
         plan.end_pass()
-    return publish(run, plan, given, started)
 
 
 def shards_at_once(run: DatasetRun) -> int:
@@ -175,13 +192,15 @@ async def take_answered(run: DatasetRun, plan: Plan, orders: list[AnswerOrder], 
 def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) -> dict[str, Any]:
     """Merge, check, export and publish the dataset as one artifact; returns the stage's figures for the report.
 
-    A complete artifact made from the same rows is verified and kept as it is.
+    A complete artifact of the same rows that this recipe would publish alike is verified and kept as it is.
     """
     rows, merged = plan.finished(run.folder.shards), Merge()
     inputs = hash_all(example.to_json() for example in merged.watch(rows))
-    held = held_metrics(run.folder.dataset, inputs)
-    if held is not None:
-        return held
+    receipt = read_receipt(run.folder.dataset)
+    if receipt is not None and same_export(receipt["recipe"], run.recipe.dataset):
+        held = held_metrics(run.folder.dataset, inputs)
+        if held is not None:
+            return held
     cells = merged.check(plan.expected())
     recipe = run.recipe
     tokenizer = open_tokenizer(recipe.dataset, rows, len(rows))

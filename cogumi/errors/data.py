@@ -155,8 +155,12 @@ DATA: dict[str, ErrorEntry] = {
         "Another process is working in this run folder.", "Wait for it or stop it; or use another --run name."
     ),
     "run-recipe-changed": ErrorEntry(
-        "The run folder belongs to a recipe with other cells or another seed.",
-        "Use another --run name, or the recipe the run was started with.",
+        "The recipe differs from the one that the run was made by, in what decides its requests, rows or weights.",
+        "Use another --run name, or add --change: what is finished moves to replaced/, and what is missing is bought.",
+    ),
+    "ledger-missing": ErrorEntry(
+        "The run has rows and its ledger has no call: going on would buy every reply again.",
+        "Restore the ledger: cogumi ledger restore BACKUP --to RUN; or start a new run by another --run name.",
     ),
     "cells-short": ErrorEntry(
         "Some (domain, difficulty) cells did not reach their count; nothing was published.",

@@ -21,7 +21,7 @@ from cogumi.teachers.budget import Budget
 from cogumi.teachers.keys import key_for
 from cogumi.teachers.limiter import Limiter
 from cogumi.teachers.openai_compatible import OpenAIWire
-from cogumi.teachers.pricing import price_of
+from cogumi.teachers.pricing import Price, price_of
 from cogumi.teachers.procedural.gym import GYM
 from cogumi.teachers.procedural.local import LocalTransport
 from cogumi.teachers.procedural.mind import Mind
@@ -29,7 +29,7 @@ from cogumi.teachers.retry import RetryPolicy
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
 from cogumi.teachers.teacher import LedgeredTeacher, Tally, Transport
-from cogumi.teachers.transport import HttpTransport
+from cogumi.teachers.transport import HttpTransport, RawReply
 from cogumi.teachers.types import Cache, Reply, Request, Teacher
 
 BILL_FILE = "provider_bill.tsv"
@@ -110,6 +110,35 @@ async def open_staff(recipe: Recipe, ledger: Ledger, run_folder: Path) -> AsyncI
         await asyncio.gather(*(teacher.aclose() for teacher in staff.teachers.values()))  # one drain for all
         if loopback:
             loopback.stop()
+
+
+class _NothingSent:
+    """A transport for teachers that only read what the ledger holds."""
+
+    async def post(self, path: str, body: bytes) -> RawReply:
+        raise AssertionError(f"a replay sends nothing, and {path} was asked")
+
+    async def aclose(self) -> None:
+        return None
+
+
+def unsent_teachers(recipe: Recipe, ledger: Ledger) -> dict[str, LedgeredTeacher]:
+    """The recipe's teachers without keys or connections: they reply from the ledger and cannot send."""
+    return {
+        name: LedgeredTeacher(
+            provider=section.label,
+            model=section.model,
+            wire=_wire(section),
+            transport=_NothingSent(),
+            ledger=ledger,
+            budget=Budget(None),
+            limiter=Limiter(None, None),
+            retry=RetryPolicy(1, (1.0,)),
+            price=Price(0, 0, 0, 0, 0),
+            in_flight=section.in_flight,
+        )
+        for name, section in recipe.teachers.items()
+    }
 
 
 def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
