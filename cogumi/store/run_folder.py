@@ -26,7 +26,7 @@ from cogumi.errors import InputError, RunError, StorageError, storage_error
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.files import write_json
 
-RUN_FORMAT = 2
+RUN_FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _VERSIONS_OF = ("prefect", "aiohttp", "openai", "anthropic", "sqlalchemy", "pydantic")
 
