@@ -10,7 +10,7 @@ import pytest
 
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.steps import generate, open_dataset_run
-from cogumi.recipe import check_recipe
+from cogumi.recipe import stored_recipe
 from cogumi.store.run_folder import RunFolder
 from tests.torture.oracle import check_money, check_published
 
@@ -28,7 +28,7 @@ async def test_a_frozen_run_resumes_without_buying_anything_again(frozen: Path, 
     before = check_money(place)
     assert before.received > 10 and before.unknown > 0
     run_json = json.loads((place / "run.json").read_text())
-    recipe = check_recipe({**run_json["recipe"], "budget": {"max_usd": 5}})
+    recipe = stored_recipe({**run_json["recipe"], "budget": {"max_usd": 5}}, run_json["format"])
     with RunFolder.open(tmp_path, frozen.name, recipe) as folder:
         assert folder.resumed
         async with open_dataset_run(recipe, folder) as run:

@@ -9,7 +9,7 @@ import typer
 
 from cogumi.errors import InputError
 from cogumi.lm.chat import FORMATS, PLAIN, ChatFormat
-from cogumi.recipe import check_recipe
+from cogumi.recipe import stored_recipe
 from cogumi.store.artifacts import RECEIPT, read_receipt, verify
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 from cogumi.training.claim import training_is_installed
@@ -42,7 +42,8 @@ def choose(command: str, run: str, adapter: Path | None, base: str, root: Path) 
             raise InputError("adapter-not-named", command)
         return Chosen(adapter, base, None, PLAIN)
     folder = run_path(root, run)
-    form = FORMATS[check_recipe(read_run(folder)["recipe"]).dataset.chat_format]
+    stored = read_run(folder)
+    form = FORMATS[stored_recipe(stored["recipe"], stored["format"]).dataset.chat_format]
     return Chosen(
         adapter or folder / "adapter", base or base_of_run(RunFolder(folder, run, resumed=True)), folder, form
     )

@@ -109,7 +109,7 @@ async def _ask(
     replica: int,
     hard: bool,
 ) -> Reply | None:
-    prompt = answer_prompt(question.text, hard, guided=section.cache != "off")
+    prompt = answer_prompt(question.text, hard, guided=section.guide)
     return await run.ask(
         stage,
         section.teacher,

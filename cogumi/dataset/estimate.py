@@ -14,7 +14,7 @@ from typing import Any
 
 from cogumi.dataset.hidden import hidden_questions
 from cogumi.dataset.judge import hidden_count
-from cogumi.dataset.prompts import answer_prompt, judge_prompt, question_prompt
+from cogumi.dataset.prompts import answer_prompt, guide_tokens, judge_prompt, question_prompt
 from cogumi.dataset.route import Calls, Route, Way, choose_routes
 from cogumi.domain import Cell, Difficulty
 from cogumi.recipe import DatasetSection, JudgeSection, Recipe, TeacherSection
@@ -33,7 +33,8 @@ _MEASURED_FROM = 20
 class StageEstimate:
     """Calls, tokens, money and minutes of one stage and teacher, by the way they are delivered.
 
-    `plain_usd`: the same as single calls without a cache. `measured`: from this run's own replies.
+    `guide_usd`: what of the cost the guide is. `plain_usd`: the same prompts as single calls without a cache.
+    `measured`: from this run's own replies.
     """
 
     stage: str
@@ -44,6 +45,7 @@ class StageEstimate:
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float
+    guide_usd: float
     plain_usd: float
     minutes: float
     measured: bool
@@ -68,6 +70,7 @@ def estimate(recipe: Recipe, ledger: Ledger | None = None, given: Counter[Diffic
         "reused": ledger.replies if ledger else 0,
         "cost_usd": round(cost, 4),
         "cost_usd_range": [round(cost * factor, 4) for factor in (0.7, 1.4)],
+        "guide": _guide(recipe, stages),
         "plain_usd": round(plain, 4),
         "saving_usd": round(plain - cost, 4),
         "minutes": round(_together(stages), 1),
@@ -163,10 +166,10 @@ def _calls(
     completion: int,
     measured: dict[str, Any] | None,
 ) -> Calls:
-    """What is still to be bought; `prompt` is without the guide that caching brings along."""
+    """What is still to be bought; `prompt` is without the guide."""
     section = recipe.teachers[teacher]
-    prefix = _guide_tokens(recipe) if stage == "answers_hard" else 0
-    asked = prompt + prefix
+    guide = _guide_tokens(recipe) if stage == "answers_hard" else 0
+    asked = prompt + guide
     if section.label == "loopback":
         completion = round(completion * _LOOPBACK_SHARE[stage])
     if measured is not None and measured["attempts"] >= _MEASURED_FROM:
@@ -174,8 +177,8 @@ def _calls(
         completion = measured["completion_tokens"] // measured["attempts"]
     left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
     minutes = _minutes(section, left, asked + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
-    cache = recipe.dataset.answers_hard.cache if prefix else "off"
-    return Calls(stage, teacher, left, asked, completion, prefix, max(0, asked - prefix), minutes, cache)
+    cache = recipe.dataset.answers_hard.cache if guide else "off"
+    return Calls(stage, teacher, left, asked, completion, min(guide, asked), minutes, cache)
 
 
 def _stage(recipe: Recipe, calls: Calls, route: Route, known: bool) -> StageEstimate:
@@ -188,18 +191,30 @@ def _stage(recipe: Recipe, calls: Calls, route: Route, known: bool) -> StageEsti
         prompt_tokens=calls.prompt * calls.count,
         completion_tokens=calls.completion * calls.count,
         cost_usd=round(route.cost_usd, 4),
+        guide_usd=round(route.guide_usd, 4),
         plain_usd=round(route.plain_usd, 4),
         minutes=round(route.minutes, 1),
         measured=known,
     )
 
 
+def _guide(recipe: Recipe, stages: list[StageEstimate]) -> dict[str, Any] | None:
+    """The guide's tokens per call and its part of the cost, as it is cached and delivered; None where none is sent."""
+    section = recipe.dataset.answers_hard
+    found = next((stage for stage in stages if stage.stage == "answers_hard"), None)
+    if not section.guide or found is None:
+        return None
+    return {
+        "tokens": guide_tokens(),
+        "cost_usd": found.guide_usd,
+        "cache": section.cache,
+        "delivery": found.delivery,
+    }
+
+
 def _guide_tokens(recipe: Recipe) -> int:
-    """Tokens of the guide before hard questions, where it is cached; 0 where it is not sent."""
-    if recipe.dataset.answers_hard.cache == "off":
-        return 0
-    plain, guided = answer_prompt("", hard=True), answer_prompt("", hard=True, guided=True)
-    return (len(guided.system) - len(plain.system)) // 4
+    """Tokens of the guide before hard questions; 0 where it is not sent."""
+    return guide_tokens() if recipe.dataset.answers_hard.guide else 0
 
 
 def _minutes(section: TeacherSection, calls: int, tokens: int, seconds: float, workers: int) -> float:

@@ -88,6 +88,11 @@ def answer_prompt(question: str, hard: bool, guided: bool = False) -> Prompt:
     return Prompt(_answer_system(hard, guided), question)
 
 
+def guide_tokens() -> int:
+    """Tokens that the guide adds to a hard question, at four characters per token."""
+    return (len(_answer_system(True, True)) - len(_answer_system(True, False))) // 4
+
+
 @lru_cache(maxsize=4)
 def _answer_system(hard: bool, guided: bool) -> str:
     """One text for all calls: the guide is 8 KB, and tens of thousands of calls may wait for a batch."""

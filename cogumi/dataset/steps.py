@@ -32,7 +32,7 @@ from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
 from cogumi.recipe.changes import same_export
 from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, read_receipt
 from cogumi.store.ledger import Ledger
-from cogumi.store.run_folder import RunFolder
+from cogumi.store.run_folder import RunFolder, read_run
 from cogumi.teachers.preflight import preflight, refuse
 from cogumi.teachers.staff import open_staff
 from cogumi.teachers.types import Reply
@@ -46,7 +46,7 @@ _CARD_FIGURES = ("judge_accuracy", "cost_usd", "at_risk_usd", "near_duplicates",
 @asynccontextmanager
 async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[DatasetRun]:
     """Open ledger, teachers and log of a run; close them whatever happens."""
-    recipe = as_of_format(recipe, folder.format)
+    recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
     log, handler = _open_log(folder.path / "generation_log.txt")
     ledger = Ledger.open(folder.ledger_url, folder.name)
     try:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from cogumi.errors import InputError
 from cogumi.recipe.sections import Recipe
 from cogumi.recipe.training import TrainSection
+from cogumi.recipe.yaml_text import parse_yaml
 
 _TRAIN = "train"
 _KEY_SHAPE = re.compile(r"\b(sk|pk|rk|key|xai|gsk|hf|AKIA|ghp)[-_A-Z0-9][A-Za-z0-9_\-]{18,}")
@@ -77,20 +78,6 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return {**below, **above, **both}
 
 
-def as_of_format(recipe: Recipe, run_format: int) -> Recipe:
-    """A recipe as a run folder of an older format was started with: what was added since stays off, so that a resumed
-    run asks what it asked before.
-    """
-    if run_format >= 2:
-        return recipe
-    data = recipe.dataset
-    off = {
-        "judge": data.judge.model_copy(update={"classify": False}),
-        "near_duplicates": data.near_duplicates.model_copy(update={"remove": False}),
-    }
-    return recipe.model_copy(update={"dataset": data.model_copy(update=off)})
-
-
 def content_hash(value: Any) -> str:
     """16 hex digits of sha256 over canonical JSON: the identity used by memos, receipts and cache keys."""
     if isinstance(value, BaseModel):
@@ -118,24 +105,9 @@ def _locate(name_or_path: str) -> Path:
     raise InputError("recipe-not-found", f"{name_or_path!r}{hint}")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML without doubled keys, which SafeLoader lets through in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)  # nosec B506 # a SafeLoader
+        raw = parse_yaml(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError("recipe-not-yaml", f"{path}: {error}") from None
     if not isinstance(raw, dict):
@@ -149,7 +121,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     if not sign or not all(keys):
         raise InputError("recipe-bad-override", repr(override))
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputError("recipe-bad-override", f"{override!r}: {error}") from None
     at = raw

@@ -27,7 +27,7 @@ from cogumi.recipe import Recipe, check_recipe
 from cogumi.store.files import write_json
 from cogumi.store.run_changes import RunChanges, find_changes, merged_recipe, refuse
 
-RUN_FORMAT = 2
+RUN_FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _VERSIONS_OF = ("prefect", "aiohttp", "openai", "anthropic", "sqlalchemy", "pydantic")
 
