@@ -67,7 +67,7 @@ def _in_process(request: BaseRequest) -> dict[str, Any]:
 
     datasets = Versions(request.store, request.name) if request.dataset else None
     outer = WATCHER.get()
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base", request.change) as folder:
         request.keep(folder.path)
         place, artifact_id = fetch_dataset(request, folder, datasets)
 

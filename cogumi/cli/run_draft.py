@@ -91,7 +91,7 @@ def _in_process(request: DraftRequest) -> dict[str, Any]:
     datasets = Versions(request.store, request.name) if request.dataset else None
     targets = Versions(request.store, request.target_name) if request.target else None
     watch = WATCHER.get()
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft", request.change) as folder:
         request.keep(folder.path)
         target = fetch_target(request, folder, targets)
         device = claim_for_draft(recipe, target[0])

@@ -115,7 +115,7 @@ def _in_process(request: TrainRequest) -> dict[str, Any]:
     datasets = Versions(request.store, request.name) if request.dataset else None
     bases = Versions(request.store, request.base_name) if request.base else None
     watch = WATCHER.get()
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "train") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "train", request.change) as folder:
         request.keep(folder.path)
         dataset, base = fetch_dataset(request, folder, datasets), fetch_base(request, folder, bases)
         from cogumi.training.adapters import ModelInput

@@ -35,7 +35,7 @@ def run_validate(request: ValidateRequest, prefect: bool, quiet: bool) -> dict[s
 
 def check_rows(request: ValidateRequest, recipe: Recipe) -> None:
     """The rows to validate on, before anything is trained. Raises RunError training-contaminated, as make_suite."""
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "suite") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "suite", request.change) as folder:
         make_suite(recipe, folder, folder.dataset)
 
 
@@ -108,7 +108,7 @@ def _in_process(request: ValidateRequest, quiet: bool) -> dict[str, Any]:
     if not request.suite:
         check_validation(recipe)
     opened = partial(Versions, request.store)
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "validate") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "validate", request.change) as folder:
         request.keep(folder.path)
         models = fetch_models(request, recipe, folder, opened)
         device = claim_for_validation(recipe, models)

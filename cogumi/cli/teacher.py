@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json
-from cogumi.errors import InputError, storage_error
+from cogumi.errors import InputError, address_error
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.bill import MODELS
 from cogumi.teachers.server.faults import known_faults
@@ -61,7 +61,7 @@ def serve_command(
     try:
         asyncio.run(_serve(behaviour, port))
     except OSError as error:
-        raise storage_error(error, f"127.0.0.1:{port}") from None
+        raise address_error(error, f"127.0.0.1:{port}") from None
 
 
 async def _serve(behaviour: Behaviour, port: int) -> None:

@@ -7,6 +7,7 @@ has bought at least 20 replies of a stage, what it measured takes their place.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from random import Random
@@ -51,16 +52,22 @@ class StageEstimate:
     measured: bool
 
 
-def estimate(recipe: Recipe, ledger: Ledger | None = None, given: Counter[Difficulty] | None = None) -> dict[str, Any]:
+def estimate(
+    recipe: Recipe,
+    ledger: Ledger | None = None,
+    given: Counter[Difficulty] | None = None,
+    counts: Mapping[tuple[str, str], int] | None = None,
+) -> dict[str, Any]:
     """The estimate by stage and in all. Raises BudgetError price-unknown.
 
     Args:
         ledger: the run's ledger, where it exists: what was bought is taken off, what was measured is used.
+        counts: calls that are still to be made by (stage, teacher), where a replay has counted them.
         given: existing questions to be judged and answered, by difficulty, in place of the recipe's cells.
     """
     bought = ledger.table("stage", "state") if ledger else []
     measured = {row["stage"]: row for row in bought if row["state"] == "received"}
-    calls = [_calls(recipe, *row, measured.get(row[0])) for row in _stage_calls(recipe, given)]
+    calls = [_calls(recipe, *row, measured.get(row[0]), counts) for row in _stage_calls(recipe, given)]
     routes = choose_routes(recipe, calls)
     stages = [_stage(recipe, c, routes[c.stage, c.teacher], c.stage in _known(measured)) for c in calls]
     cost, plain = sum(stage.cost_usd for stage in stages), sum(stage.plain_usd for stage in stages)
@@ -165,6 +172,7 @@ def _calls(
     prompt: int,
     completion: int,
     measured: dict[str, Any] | None,
+    counts: Mapping[tuple[str, str], int] | None,
 ) -> Calls:
     """What is still to be bought; `prompt` is without the guide."""
     section = recipe.teachers[teacher]
@@ -175,7 +183,10 @@ def _calls(
     if measured is not None and measured["attempts"] >= _MEASURED_FROM:
         asked = measured["prompt_tokens"] // measured["attempts"]
         completion = measured["completion_tokens"] // measured["attempts"]
-    left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
+    if counts is None:
+        left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
+    else:
+        left = counts.get((stage, teacher), 0)
     minutes = _minutes(section, left, asked + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
     cache = recipe.dataset.answers_hard.cache if guide else "off"
     return Calls(stage, teacher, left, asked, completion, min(guide, asked), minutes, cache)

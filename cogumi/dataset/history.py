@@ -34,7 +34,7 @@ _CRITERIA = tuple(_PASSING)
 
 @dataclass(slots=True)
 class Yield:
-    """What the question replies of a cell held: rows by kind (fresh, duplicate, broken) of as many as were asked for."""
+    """What the question replies of a cell held: rows by kind (fresh, duplicate, broken), of as many as were asked."""
 
     asked: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -57,7 +57,7 @@ class Answering:
 
     @property
     def again(self) -> float:
-        """Share of whole replies that were not kept (wrong, or without their tags), so that the same was asked again."""
+        """Share of whole replies that were not kept (wrong, or without tags), so that the same was asked again."""
         return 1 - len(self.requests) / self.whole if self.whole else 0.0
 
 
@@ -164,7 +164,7 @@ class CallHistory:
 
 
 def _level(verdict: Mapping[str, Any]) -> int:
-    return round(sum(verdict[name] for name in _CRITERIA) / len(_CRITERIA))
+    return round(sum(float(verdict[name]) for name in _CRITERIA) / len(_CRITERIA))
 
 
 def _read(wire: Wire, row: dict[str, Any]) -> Reply | None:

@@ -32,7 +32,7 @@ from cogumi.dataset.versions import open_plan
 from cogumi.errors import RunError
 from cogumi.recipe import Recipe, as_of_format
 from cogumi.store.ledger import Ledger
-from cogumi.store.run_folder import RunFolder
+from cogumi.store.run_folder import RunFolder, read_run
 from cogumi.store.versions import Versions
 from cogumi.teachers.budget import Budget
 from cogumi.teachers.staff import Staff, unsent_teachers
@@ -53,7 +53,7 @@ class Bought:
 
 async def replay(recipe: Recipe, folder: RunFolder, given: Given | None, versions: Versions | None) -> Bought:
     """What the run in `folder` would buy by this recipe. Raises as `open_plan`; StorageError of the ledger."""
-    recipe = as_of_format(recipe, folder.format)
+    recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
     ledger = _UnwrittenLedger.view(folder.ledger_url, folder.name)
     try:
         with tempfile.TemporaryDirectory(prefix="cogumi-replay-") as place:
@@ -150,7 +150,7 @@ class _ReplayPool(Staff):
         return orjson.dumps(rows).decode()
 
     def _answer(self, stage: str, request: Request, key: str, rng: Random) -> Reply:
-        """Cut where this question's answer, or another of the stage, was longer; asked again as often as others were."""
+        """Cut where this question's answer, or another's, was longer; asked again as often as others were."""
         answers, lengths = self._history.answering.get(stage), self._lengths.get(stage)
         tokens = answers.tokens.get(fingerprint(request.user)) if answers else None
         if tokens is None and lengths:

@@ -51,7 +51,7 @@ def _guide_cost(recipe: Recipe, teacher: TeacherSection, row: dict[str, Any]) ->
         price = price.batched(teacher.batch.price_share)
     read, written = row["cached_tokens"], row["cache_written_tokens"]
     if not read + written:
-        return price.cost(Usage(guide_tokens() * row["attempts"]))
+        return float(price.cost(Usage(guide_tokens() * row["attempts"])))
     write = price.cache_write_1h if recipe.dataset.answers_hard.cache == "1h" else price.cache_write
     share = guide_tokens() / (len(answer_prompt("", hard=True, guided=True).system) // 4)
-    return share * (read * price.cached + written * write)
+    return float(share * (read * price.cached + written * write))

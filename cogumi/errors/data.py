@@ -63,8 +63,14 @@ DATA: dict[str, ErrorEntry] = {
         "Use https://, or http:// on a loopback address with allow_loopback_http: true.",
     ),
     "key-missing": ErrorEntry(
-        "The environment variable that should hold the API key is not set.",
-        "Export it, then run the same command again.",
+        "Environment variables that should hold API keys are not set.",
+        "Export those that the message names, then run the same command again; --rehearse needs none.",
+    ),
+    "domain-unknown": ErrorEntry(
+        "The recipe names a domain that there is none of.", "Use one of the domains that the message lists."
+    ),
+    "usage": ErrorEntry(
+        "The command has no such option, argument or value.", "Add --help to the command to see what it takes."
     ),
     "model-not-listed": ErrorEntry(
         "The provider does not list this model.", "Name a model that it lists; cogumi doctor --recipe R asks it."
@@ -109,6 +115,14 @@ DATA: dict[str, ErrorEntry] = {
     "disk-error": ErrorEntry(
         "The disk refused a write or read.",
         "Check the disk (dmesg, permissions, quota), then run the same command: it resumes.",
+    ),
+    "permission-denied": ErrorEntry(
+        "This user may not read or write there.",
+        "Change the permissions of the path that the message names, or name another (--root, --home).",
+    ),
+    "path-taken": ErrorEntry(
+        "A file lies where a folder is needed, or a folder where a file is.",
+        "Move it away, or name another path (--root, --home).",
     ),
     "database-unreachable": ErrorEntry(
         "The ledger's database does not answer.", "Check the URL, that the server runs, and its permissions."
@@ -162,6 +176,11 @@ DATA: dict[str, ErrorEntry] = {
         "The run has rows and its ledger has no call: going on would buy every reply again.",
         "Restore the ledger: cogumi ledger restore BACKUP --to RUN; or start a new run by another --run name.",
     ),
+    "no-rows": ErrorEntry(
+        "No question was left after the checks, so that the dataset would be empty; nothing was published.",
+        "Look at the reason that the message names first: quarantine.jsonl has rows that could not be read, "
+        "generation_log.txt what the judge made of the others.",
+    ),
     "cells-short": ErrorEntry(
         "Some (domain, difficulty) cells did not reach their count; nothing was published.",
         "Run the same command again, raise dataset.max_rounds, or look at the funnel for what rejects so many.",
@@ -188,6 +207,12 @@ DATA: dict[str, ErrorEntry] = {
         "The run was started by a cogumi that did not keep its request.", "Run the command that the message shows."
     ),
     "port-taken": ErrorEntry("Something else listens at that address.", "Stop it, or choose another --port."),
+    "port-not-permitted": ErrorEntry(
+        "This user may not listen at that port.", "Choose a --port of 1024 or more, or give this user the right to it."
+    ),
+    "address-unusable": ErrorEntry(
+        "Nothing can listen at that address on this machine.", "Name an address of this machine with --host."
+    ),
     "site-is-up": ErrorEntry(
         "The server is up with another address or other databases.",
         "Run cogumi down first, then cogumi up with the changes.",

@@ -59,6 +59,18 @@ def changed_content(old: Recipe, new: Recipe) -> set[str]:
     return {part for part in PARTS if content(old, part) != content(new, part)}
 
 
+def part_of_key(key: str) -> str:
+    """The part of the recipe whose content a dotted key belongs to; "" where it belongs to none."""
+    first, *rest = key.split(".")
+    if first in PARTS[1:]:
+        return "" if rest and rest[0] in NOT_CONTENT[first] else first
+    if first == "dataset":
+        neutral = bool(rest) and (rest[0] in NOT_CONTENT[first] or (rest[0] in _STAGES and rest[-1] in _HOW_CALLED))
+        return "" if neutral else first
+    names = {"teachers": {"wire", "provider", "model"}, "loopback": _LOOPBACK}.get(first, set())
+    return "dataset" if first == "seed" or (rest and rest[-1] in names) else ""
+
+
 def content(recipe: Recipe, part: str) -> Any:
     """What a part's result is a function of, beside the parts before it, as plain data; None where there is none."""
     if part == "dataset":

@@ -144,17 +144,25 @@ def _refuse_secrets(value: Any, where: tuple[str, ...]) -> None:
 
 
 def _explain(error: ValidationError) -> InputError:
-    """The first problem as one InputError; unknown keys come first, since they explain missing ones."""
-    problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
-    first = problems[0]
-    where = ".".join(str(part) for part in first["loc"]) or "recipe"
-    if first["type"] != "extra_forbidden":
-        given = "" if first["type"] == "missing" else f" (given: {str(first['input'])[:60]!r})"
-        return InputError("recipe-bad-value", f"{where}: {first['msg']}{given}")
-    known = _known_keys(Recipe, first["loc"][:-1])
-    close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+    """Every problem in one InputError; unknown keys come first and alone, since they explain missing ones."""
+    problems = error.errors()
+    unknown = [_unknown_key(problem["loc"]) for problem in problems if problem["type"] == "extra_forbidden"]
+    if unknown:
+        return InputError("recipe-unknown-key", "\n    ".join(unknown))
+    return InputError("recipe-bad-value", "\n    ".join(map(_bad_value, problems)))
+
+
+def _unknown_key(where: tuple[int | str, ...]) -> str:
+    known = _known_keys(Recipe, where[:-1])
+    close = difflib.get_close_matches(str(where[-1]), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; keys here: {', '.join(known)}"
-    return InputError("recipe-unknown-key", where + hint)
+    return ".".join(map(str, where)) + hint
+
+
+def _bad_value(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "recipe"
+    given = "" if problem["type"] == "missing" else f" (given: {str(problem['input'])[:60]!r})"
+    return f"{where}: {problem['msg']}{given}"
 
 
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -16,6 +16,10 @@ Override = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*=")]
 """KEY=VALUE; a form refuses anything else before a worker starts."""
 
 
+ROOT = "runs"
+"""The folder that holds the runs, where none is named."""
+
+
 class KeptRequest(BaseModel):
     """The parameters of a flow. `file` is the name that each kind is kept under."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cogumi.errors import RunError
 from cogumi.recipe import Recipe
-from cogumi.recipe.changes import PARTS, Change, changed_content, recipe_changes
+from cogumi.recipe.changes import PARTS, Change, changed_content, part_of_key, recipe_changes
 from cogumi.store.artifacts import RECEIPT
 
 _ARTIFACTS = {
@@ -28,26 +28,31 @@ _PART_OF_STAGE = {"": "dataset", "draft-sft": "draft", "suite": "validation", "v
 
 @dataclass(frozen=True, slots=True)
 class RunChanges:
-    """Every key that differs, the started parts whose content differs, and the parts that have started."""
+    """What the run holds and what is asked for: every key that differs, and the started parts whose content does."""
 
+    stored: Recipe
+    recipe: Recipe
     changes: list[Change]
     content: set[str]
-    started: set[str]
 
     def describe(self) -> str:
         """One line a key; those that change nothing that is made are not among them."""
-        shown = [change for change in self.changes if self._concerns(change)]
+        shown = [change for change in self.changes if part_of_key(change.key) in self.content]
         more = f"\n    and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
         return "".join(f"\n    {change}" for change in shown[:_MOST_SHOWN]) + more
-
-    def _concerns(self, change: Change) -> bool:
-        part = change.key.partition(".")[0]
-        return (part if part in PARTS else "dataset") in self.content or (change.key == "seed" and bool(self.content))
 
     def refused_for(self, stage: str, allowed: bool) -> set[str]:
         """The parts that keep `stage` from running: its own unless that is allowed, and those before it."""
         own = PARTS.index(part_of(stage))
         return {part for part in self.content if PARTS.index(part) < own or (PARTS.index(part) == own and not allowed)}
+
+    def merged_recipe(self, stage: str) -> dict[str, Any]:
+        """What the run is made by from now on: the new recipe, but for started parts after this stage, which keep
+        theirs until they are run.
+        """
+        own, before = PARTS.index(part_of(stage)), self.stored.model_dump(mode="json")
+        later = [part for part in self.content if PARTS.index(part) > own]
+        return {**self.recipe.model_dump(mode="json"), **{part: before[part] for part in later}}
 
 
 def part_of(stage: str) -> str:
@@ -59,8 +64,7 @@ def find_changes(path: Path, ledger_url: str, stored: Recipe, recipe: Recipe) ->
     """Compare the recipe with the one that the run in `path` holds. Raises StorageError of the ledger."""
     changes = recipe_changes(stored, recipe)
     differs = changed_content(stored, recipe) if changes else set()
-    started = {part for part in PARTS if _has_started(path, ledger_url, part)} if differs else set()
-    return RunChanges(changes, differs & started, started)
+    return RunChanges(stored, recipe, changes, {part for part in differs if _has_started(path, ledger_url, part)})
 
 
 def refuse(name: str, found: RunChanges, stage: str, allowed: bool, price: str = "") -> None:
@@ -72,15 +76,6 @@ def refuse(name: str, found: RunChanges, stage: str, allowed: bool, price: str =
     where = f"; {', '.join(sorted(before))} is changed by its own stage" if before else ""
     cost = f"\n    {price}" if price else ""
     raise RunError("run-recipe-changed", f"{name}{where}{found.describe()}{cost}")
-
-
-def merged_recipe(stored: Recipe, recipe: Recipe, found: RunChanges, stage: str) -> dict[str, Any]:
-    """What the run is made by from now on: the new recipe, but for started parts after this stage, which keep theirs
-    until they are run.
-    """
-    own, before, after = PARTS.index(part_of(stage)), stored.model_dump(mode="json"), recipe.model_dump(mode="json")
-    later = [part for part in found.content if PARTS.index(part) > own]
-    return {**after, **{part: before[part] for part in later}}
 
 
 def _has_started(path: Path, ledger_url: str, part: str) -> bool:

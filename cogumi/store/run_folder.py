@@ -23,9 +23,9 @@ import orjson
 
 from cogumi import __version__
 from cogumi.errors import InputError, RunError, StorageError, storage_error
-from cogumi.recipe import Recipe, check_recipe
+from cogumi.recipe import Recipe, as_of_format, stored_recipe
 from cogumi.store.files import write_json
-from cogumi.store.run_changes import RunChanges, find_changes, merged_recipe, refuse
+from cogumi.store.run_changes import RunChanges, find_changes, refuse
 
 RUN_FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -95,25 +95,26 @@ def read_run(path: Path) -> dict[str, Any]:
     return dict(run)
 
 
-def stored_recipe(run: dict[str, Any]) -> Recipe:
-    """The recipe in a run.json. Raises as `check_recipe`."""
-    return check_recipe(run["recipe"])
-
-
 def ledger_url(path: Path) -> str:
     """COGUMI_LEDGER_URL where it is set (PostgreSQL), else a SQLite file in the folder."""
     return os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{path / 'ledger.db'}"
+
+
+def changes_of_run(path: Path, run: dict[str, Any], recipe: Recipe) -> RunChanges:
+    """How a recipe differs from the one in a folder's run.json, both as of the run's format."""
+    raw, version = run["recipe"], int(run["format"])
+    stored, asked = (as_of_format(each, raw, version) for each in (stored_recipe(raw, version), recipe))
+    return find_changes(path, ledger_url(path), stored, asked)
 
 
 def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: str, change: bool) -> int | None:
     """The format of a run that is resumed, or None where one has been started."""
     if (path / "run.json").exists():
         run = read_run(path)
-        stored = stored_recipe(run)
-        found = find_changes(path, ledger_url(path), stored, recipe)
+        found = changes_of_run(path, run, recipe)
         refuse(name, found, stage, change)
         if found.changes:
-            _record(path, run, found, merged_recipe(stored, recipe, found, stage), command)
+            _record(path, run, found, found.merged_recipe(stage), command)
         return int(run["format"])
     fresh = {
         "format": RUN_FORMAT,
