@@ -79,4 +79,3 @@ def _cache_read_share(calls: list[dict[str, Any]]) -> float | None:
     """Of the prompt tokens that a cache wrote or read, the share that was read; None where nothing was cached."""
     read, written = (sum(row[name] for row in calls) for name in ("cached_tokens", "cache_written_tokens"))
     return round(read / (read + written), 4) if read + written else None
-

@@ -20,7 +20,7 @@ Way = Literal["sync", "batch"]
 class Calls:
     """What a stage still has to buy from one teacher: calls, tokens per call, and minutes that single calls would take.
 
-    `guide`: tokens of the guide, which are part of `prompt` (0 for none); a cache keeps them for as long as `cache` says.
+    `guide`: tokens of the guide, which are part of `prompt` (0 for none); a cache keeps them as long as `cache` says.
     """
 
     stage: str

@@ -2,7 +2,8 @@
 
     recipe = stored_recipe(run["recipe"], run["format"])
 
-Format 3 has `answers_hard.guide`; before it, a cache brought the guide along. Format 2 has task types and near-duplicates.
+Format 3 has `answers_hard.guide`; before it, a cache brought the guide along. Format 2 has task types and
+near-duplicates.
 """
 
 from __future__ import annotations
