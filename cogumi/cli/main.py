@@ -18,6 +18,7 @@ from cogumi.cli import (
     batches,
     bench,
     benchmarks,
+    compare_prompts,
     demo,
     doctor,
     evaluate,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run_stage.run)
+app.command("compare-prompts")(compare_prompts.compare_prompts)
 app.command("adapt")(adapt.adapt)
 app.command("merge")(merge.merge)
 app.command("push")(push.push)

@@ -14,7 +14,8 @@ from typing import Any
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.estimate_table import estimate_text
+from cogumi.cli.output import JsonOption, console, print_json
 from cogumi.cli.run_base import run_base, show_base, show_plan
 from cogumi.cli.run_draft import run_draft, show_draft, show_draft_plan
 from cogumi.cli.run_train import run_train, show_adapter, show_train_plan
@@ -30,7 +31,7 @@ from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted, StorageError
 from cogumi.evaluate.claim import check_validation, claim_for_validation
 from cogumi.evaluate.request import ValidateRequest
-from cogumi.recipe import Recipe, load_recipe, preset_names
+from cogumi.recipe import Recipe, as_of_format, load_recipe, preset_names
 from cogumi.report.build import write_report
 from cogumi.report.html import verdict
 from cogumi.store.ledger import Ledger
@@ -228,32 +229,20 @@ def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
 
 def show_estimate(request: DatasetRequest, as_json: bool) -> None:
     """The dry run: calls, tokens, dollars and minutes by stage."""
+    recipe, folder = request.load(), run_path(Path(request.root), request.run)
+    if (folder / "run.json").is_file():
+        started = read_run(folder)
+        recipe = as_of_format(recipe, started["recipe"], started["format"])
     ledger = _existing_ledger(request)
     try:
-        expected = estimate(request.load(), ledger, _given(request))
+        expected = estimate(recipe, ledger, _given(request))
     finally:
         if ledger is not None:
             ledger.close()
     if as_json:
         print_json(expected)
         return
-    columns = ["stage", "model", "delivery", "calls", "tokens in", "tokens out", "USD", "plain USD", "minutes"]
-    names = ["stage", "model", "delivery", "calls", "prompt_tokens", "completion_tokens", "cost_usd", "plain_usd"]
-    names.append("minutes")
-    console.print(
-        table(f"Estimate for {request.run}", columns, [[row[n] for n in names] for row in expected["stages"]])
-    )
-    low, high = expected["cost_usd_range"]
-    console.print(
-        f"about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), {expected['minutes']:,.1f} minutes",
-        highlight=False,
-    )
-    if expected["saving_usd"] > 0:
-        console.print(
-            f"batches and caching save ${expected['saving_usd']:,.2f} of ${expected['plain_usd']:,.2f}", highlight=False
-        )
-    if expected["max_usd"] is not None:
-        console.print(f"hard stop at ${expected['max_usd']:,.2f} (budget.max_usd)", highlight=False)
+    console.print(estimate_text(expected, request.run, console.width), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
         raise InputError("from-wheel", str(error)) from None
     from prefect.exceptions import TerminationSignal
 
-    with _sigterm_interrupts():
+    with sigterm_interrupts():
         try:
             return dict(asyncio.run(flow(request)) if flow.isasync else flow(request))
         except TerminationSignal:
@@ -39,9 +39,11 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Prefect has a handler of its own while a flow runs; at its end it gives the signal to the one before. Were that
-    the system's, the process would be gone at once, and the temporary server left behind.
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt in the block.
+
+    Prefect has a handler of its own while a flow runs; at its end it gives the signal to the one before. Were that the
+    system's, the process would be gone at once, and the temporary server left behind.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

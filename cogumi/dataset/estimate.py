@@ -86,6 +86,11 @@ def estimate(
     }
 
 
+def answer_tokens(stage: str, teacher: TeacherSection) -> int:
+    """Completion tokens that an answer of a stage is expected to have, before any was measured."""
+    return _completion(stage, teacher, _HARD_TOKENS if stage == "answers_hard" else _EASY_TOKENS)
+
+
 def routes_of(estimated: dict[str, Any]) -> dict[str, Way]:
     """The way of delivery by stage."""
     return {row["stage"]: row["delivery"] for row in estimated["stages"]}
@@ -178,8 +183,7 @@ def _calls(
     section = recipe.teachers[teacher]
     guide = _guide_tokens(recipe) if stage == "answers_hard" else 0
     asked = prompt + guide
-    if section.label == "loopback":
-        completion = round(completion * _LOOPBACK_SHARE[stage])
+    completion = _completion(stage, section, completion)
     if measured is not None and measured["attempts"] >= _MEASURED_FROM:
         asked = measured["prompt_tokens"] // measured["attempts"]
         completion = measured["completion_tokens"] // measured["attempts"]
@@ -190,6 +194,10 @@ def _calls(
     minutes = _minutes(section, left, asked + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
     cache = recipe.dataset.answers_hard.cache if guide else "off"
     return Calls(stage, teacher, left, asked, completion, min(guide, asked), minutes, cache)
+
+
+def _completion(stage: str, teacher: TeacherSection, tokens: int) -> int:
+    return round(tokens * _LOOPBACK_SHARE[stage]) if teacher.label == "loopback" else tokens
 
 
 def _stage(recipe: Recipe, calls: Calls, route: Route, known: bool) -> StageEstimate:

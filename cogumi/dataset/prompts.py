@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from importlib import resources
 from random import Random
@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from cogumi.domain import DOMAINS, Cell
+from cogumi.domain import DOMAINS, Cell, Reasoning
 from cogumi.domain.traits import HARM_CATEGORIES, TASK_TYPES
 
 _AVOID_CHARACTERS = 160
@@ -20,6 +20,7 @@ _ASKED_FOR = re.compile(
     r"^Domain: (?P<domain>.+)\nDifficulty: (?P<difficulty>\w+)\b.*?\nCount: (?P<count>\d+)$", re.MULTILINE | re.DOTALL
 )
 _TO_JUDGE = re.compile(r'<question id="(\d+)" domain="([^"]+)" difficulty="(\w+)">\n(.*?)\n</question>', re.DOTALL)
+_CLOSING = re.compile(r"</(question|answer|reasoning|result)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class Prompt:
 
     system: str
     user: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAnswer:
+    """An answer as the judge of a pair sees it; `reasoning` is None where there is none to show."""
+
+    result: str
+    reasoning: Reasoning | None = None
 
 
 def question_prompt(cell: Cell, count: int, topic: str, angle: str, variation: int, avoid: list[str]) -> Prompt:
@@ -88,6 +97,13 @@ def answer_prompt(question: str, hard: bool, guided: bool = False) -> Prompt:
     return Prompt(_answer_system(hard, guided), question)
 
 
+def pair_prompt(question: str, answers: tuple[ShownAnswer, ShownAnswer]) -> Prompt:
+    """Asks for a score of each of two answers to a question, without saying where they come from."""
+    first, second = (_answer_block(answer) for answer in answers)
+    fields = {"question": _fence_pair(question), "first": first, "second": second}
+    return Prompt(_read("pair_system"), _fill("pair_user", fields))
+
+
 def guide_tokens() -> int:
     """Tokens that the guide adds to a hard question, at four characters per token."""
     return (len(_answer_system(True, True)) - len(_answer_system(True, False))) // 4
@@ -120,9 +136,21 @@ def _one_line(text: str) -> str:
     return line if len(line) <= _AVOID_CHARACTERS else line[:_AVOID_CHARACTERS] + " ..."
 
 
+def _answer_block(answer: ShownAnswer) -> str:
+    blocks = [("result", answer.result)]
+    if answer.reasoning is not None:
+        blocks.insert(0, ("reasoning", "\n\n".join(astuple(answer.reasoning))))
+    return "\n".join(f"<{name}>\n{_fence_pair(text)}\n</{name}>" for name, text in blocks)
+
+
 def _fence(text: str) -> str:
     """A question cannot end its own block."""
     return text.replace("</question", "</ question")
+
+
+def _fence_pair(text: str) -> str:
+    """A question or an answer cannot end a block of the pair."""
+    return _CLOSING.sub(r"</ \1", text)
 
 
 def _fill(name: str, fields: dict[str, Any]) -> str:

@@ -54,4 +54,4 @@ def _guide_cost(recipe: Recipe, teacher: TeacherSection, row: dict[str, Any]) ->
         return float(price.cost(Usage(guide_tokens() * row["attempts"])))
     write = price.cache_write_1h if recipe.dataset.answers_hard.cache == "1h" else price.cache_write
     share = guide_tokens() / (len(answer_prompt("", hard=True, guided=True).system) // 4)
-    return float(share * (read * price.cached + written * write))
+    return share * float(read * price.cached + written * write)

@@ -23,6 +23,19 @@ DATA: dict[str, ErrorEntry] = {
         "No usable question was found in the files given.",
         "Give .jsonl files with one object a line holding a 'question' and a 'domain'.",
     ),
+    "questions-not-named": ErrorEntry(
+        "The questions to compare prompts on are not named, or named twice.",
+        "Give --run RUN for those of a finished run, or --questions FILE.",
+    ),
+    "prompt-unreadable": ErrorEntry(
+        "A system prompt to compare cannot be read, is empty, or does not belong to the stage.",
+        "Name a UTF-8 text file, or builtin; for hard questions also builtin+guide.",
+    ),
+    "prompts-same": ErrorEntry("The two prompts to compare are the same text.", "Name two that differ."),
+    "price-not-accepted": ErrorEntry(
+        "The price was not accepted, so nothing was bought.",
+        "Run the same command with --yes, or answer y at a terminal.",
+    ),
     "augment-unreadable": ErrorEntry(
         "A public dataset to augment with cannot be read, or has too few usable rows.",
         "Check dataset.augment: path, or hub with a pinned revision, and rows.",
@@ -192,6 +205,10 @@ DATA: dict[str, ErrorEntry] = {
     "too-many-failures": ErrorEntry(
         "Most calls to a teacher failed, so the run stopped early.",
         "Look at the table of retries by code, mend the cause, run the same command: it resumes.",
+    ),
+    "comparison-empty": ErrorEntry(
+        "No pair of answers could be compared.",
+        "Look at the reasons in the message, mend the cause, run the same command: it resumes.",
     ),
     "version-not-found": ErrorEntry(
         "There is no such version of the dataset.", "Name one of those that the message lists."

@@ -195,7 +195,7 @@ def _batched(
     return BatchedTeacher(
         single=single,
         desk=open_desk(section, url),
-        wire=_wire(section),
+        wire=wire_of(section),
         ledger=ledger,
         budget=budget,
         price=price_of(section),
@@ -207,7 +207,7 @@ def _batched(
 def _hire(
     section: TeacherSection, loopback_url: str, ledger: Ledger, budget: Budget, limiter: Limiter
 ) -> LedgeredTeacher:
-    wire = _wire(section)
+    wire = wire_of(section)
     return LedgeredTeacher(
         provider=section.label,
         model=section.model,
@@ -222,7 +222,8 @@ def _hire(
     )
 
 
-def _wire(section: TeacherSection) -> AnthropicWire | OpenAIWire:
+def wire_of(section: TeacherSection) -> AnthropicWire | OpenAIWire:
+    """How a teacher's requests and replies look as bytes."""
     return AnthropicWire() if section.wire == "anthropic" else OpenAIWire(newer_names=section.label == "openai")
 
 

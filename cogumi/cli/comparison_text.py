@@ -1,0 +1,99 @@
+"""A comparison of prompts as text: its price before, its result after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cogumi.cli.estimate_table import aligned, folded
+from cogumi.dataset.compare_prompts import Comparison, ComparisonPrice
+
+
+def price_text(comparison: Comparison, price: ComparisonPrice, run: str, width: int) -> str:
+    """What is left to buy, and for how much."""
+    told = price.to_json()
+    low, high = told["cost_usd_range"]
+    sentences = [
+        f"{run}: {comparison.a.name} (a) against {comparison.b.name} (b), {len(comparison.questions):,} questions of "
+        f"{comparison.stage}",
+        f"to buy: {price.answers:,} answers by {comparison.teacher.model} (${price.answers_usd:,.2f}), "
+        f"{price.judgements:,} judgements by {comparison.judge.model} (${price.judgements_usd:,.2f}), all as single "
+        f"calls; {price.reused:,} replies reused",
+        f"about ${price.cost_usd:,.2f} (${low:,.2f} to ${high:,.2f})",
+    ]
+    if comparison.recipe.rehearsal:
+        sentences.append("a rehearsal: the embedded provider answers and judges; its cost is simulated")
+    if comparison.recipe.budget.max_usd is not None:
+        sentences.append(f"hard stop at ${comparison.recipe.budget.max_usd:,.2f} in this folder (budget.max_usd)")
+    return "\n".join(line for sentence in sentences for line in folded(sentence, width))
+
+
+def result_text(figures: dict[str, Any], place: Path, width: int) -> str:
+    """Verdict, outcomes, position bias, and what an answer of each prompt takes."""
+    shares = [
+        [label, f"{figures[name]['count']:,}", _percent(figures[name]["share"]), _span(figures[name]["ci95"])]
+        for name, label in (("a", "a better"), ("equal", "equal"), ("b", "b better"))
+    ]
+    lines = [
+        *folded(_verdict(figures), width),
+        *aligned(["outcome", "pairs", "share", "95% interval"], shares, texts=1),
+        *folded(_position(figures["position"]), width),
+        *aligned(
+            ["prompt", "answers", "unusable", "right", "in", "out", "USD each"],
+            [_prompt_row(side, figures["prompts"][side]) for side in ("a", "b")],
+            texts=1,
+        ),
+    ]
+    if figures["left_out"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in figures["left_out"].items())
+        lines += folded(f"left out of the pairs: {reasons}; the same command asks again", width)
+    lines += folded("right: of those a verifier knows; in, out: tokens; USD: of one answer, as single calls", width)
+    lines.append(f"spent in this folder: ${figures['cost_usd']:.4f} (+ ${figures['at_risk_usd']:.4f} at risk)")
+    lines.append(f"files: {place}")
+    return "\n".join(lines)
+
+
+def _verdict(figures: dict[str, Any]) -> str:
+    names = " against ".join(f"{figures['prompts'][side]['prompt']} ({side})" for side in ("a", "b"))
+    gain = figures["difference"]
+    seen = _percent(figures["power_of_10_points"])
+    unsure = f"; a true difference of 10 points would be seen {seen} of the time"
+    return (
+        f"{figures['verdict']}: {names}, judged by {figures['judge']}; wins of b less wins of a: "
+        f"{100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}), {figures['test']}, "
+        f"p = {figures['p']:.3g}{unsure if figures['verdict'] == 'inconclusive' else ''}"
+    )
+
+
+def _position(position: dict[str, Any]) -> str:
+    if position["first_share"] is None:
+        return f"position: none of {position['judgements']:,} judgements preferred an answer"
+    return (
+        f"position: the answer that stood first was preferred in {position['first']:,} of "
+        f"{position['first'] + position['second']:,} judgements ({_span(position['ci95'])}, p = {position['p']:.3g}); "
+        f"{position['inconsistent']:,} pairs had opposite winners in the two orders and count as equal"
+    )
+
+
+def _prompt_row(side: str, prompt: dict[str, Any]) -> list[str]:
+    verified = prompt["verified"]
+    passed, known = verified.get("passed", 0), verified.get("passed", 0) + verified.get("failed", 0)
+    if not prompt["answers"]:
+        return [side, "0", "-", "-", "-", "-", "-"]
+    return [
+        side,
+        f"{prompt['answers']:,}",
+        f"{sum(prompt['unusable'].values()):,}",
+        f"{passed}/{known}" if known else "-",
+        f"{prompt['prompt_tokens']:,.0f}",
+        f"{prompt['completion_tokens']:,.0f}",
+        f"{prompt['usd_per_answer']:.6f}",
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _span(ends: list[float]) -> str:
+    return f"{_percent(ends[0])} to {_percent(ends[1])}"
