@@ -11,6 +11,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from cogumi.lm.device import Device
+from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
@@ -77,6 +78,7 @@ def _watch() -> Callable[[str, Any], None]:
         outer(part, step)
         if part != told_of or time.monotonic() - told > _TOLD_EVERY_S:
             told, told_of = time.monotonic(), part
-            logger.info("%s, step %d: loss %.4f, %.0f tokens/s", part, step.step, step.loss, step.tokens_per_s)
+            loss = number(step.loss, ".4f")
+            logger.info("%s, step %d: loss %s, %.0f tokens/s", part, step.step, loss, step.tokens_per_s)
 
     return watch

@@ -12,6 +12,7 @@ from prefect.events import emit_event
 
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import Device
+from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
@@ -49,7 +50,7 @@ def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device:
         outer("base", step)
         if time.monotonic() - told > _TOLD_EVERY_S:
             told = time.monotonic()
-            logger.info("step %d: loss %.4f, %.0f tokens/s", step.step, step.loss, step.tokens_per_s)
+            logger.info("step %d: loss %s, %.0f tokens/s", step.step, number(step.loss, ".4f"), step.tokens_per_s)
 
     where = DatasetInput(Path(data[0]), data[1])
     return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
@@ -73,8 +74,9 @@ def train_adapter(
         outer(arm, step)
         if step.gain is not None or time.monotonic() - told > _TOLD_EVERY_S:
             told = time.monotonic()
-            gain = "" if step.gain is None else f", held-out gain {step.gain:.4f}"
-            logger.info("%s, step %d: loss %.4f%s, %.0f tokens/s", arm, step.step, step.loss, gain, step.tokens_per_s)
+            gain = "" if step.gain is None else f", held-out gain {number(step.gain, '.4f')}"
+            loss = number(step.loss, ".4f")
+            logger.info("%s, step %d: loss %s%s, %.0f tokens/s", arm, step.step, loss, gain, step.tokens_per_s)
 
     dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*base)
     return interruptible(lambda stop: train_together(recipe, folder, dataset, model, device, watch, stop))
@@ -86,8 +88,8 @@ def merge_adapter(recipe: Recipe, folder: RunFolder, data: tuple[str, str], base
     from cogumi.training.merged import merge_trained  # noqa: PLC0415
 
     figures = merge_trained(folder, Path(data[0]), base[0], FORMATS[recipe.dataset.chat_format])
-    changed, error = figures["targets"], figures["merge_max_rel_err"]
-    get_run_logger().info("%d tensors changed, largest error %.2g", changed, error)
+    changed, error = figures["targets"], number(figures["merge_max_rel_err"], ".2g")
+    get_run_logger().info("%d tensors changed, largest error %s", changed, error)
     return figures
 
 

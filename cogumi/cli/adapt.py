@@ -19,6 +19,7 @@ from cogumi.cli.chosen import (
 )
 from cogumi.cli.output import JsonOption, console, print_json
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import Sample, interval, number
 from cogumi.recipe import content_hash
 from cogumi.store.artifacts import new_artifact
 from cogumi.store.files import read_json, sha256_of
@@ -46,12 +47,13 @@ def adapt(
         print_json(told)
         return
     console.print(
-        f"[bold green]done[/] {told['examples']} examples, {told['steps']} steps in {told['adapt_seconds']:.2f} s on "
-        f"{device_label(told['device'])}",
+        f"[bold green]done[/] {told['examples']} examples, {told['steps']} steps in "
+        f"{number(told['adapt_seconds'], '.2f')} s on {device_label(told['device'])}",
         highlight=False,
     )
     if told["gain_mean"] is not None:
-        gain = "{gain_mean:+.3f} nats a token ({gain_low:+.3f} to {gain_high:+.3f})".format(**told)
+        of, ends = Sample(told["examples"], "examples"), (told["gain_low"], told["gain_high"])
+        gain = f"{number(told['gain_mean'], '+.3f')} nats a token ({interval(ends, '+.3f', of)})"
         console.print(f"  left out in turn, an example gains {gain}", highlight=False)
     console.print(f"  adapter: {place}", highlight=False, soft_wrap=True)
 

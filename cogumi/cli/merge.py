@@ -18,6 +18,7 @@ from cogumi.cli.chosen import (
     choose,
 )
 from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.metrics.formatting import number, percent
 
 _STAGE = "merge"
 
@@ -40,14 +41,15 @@ def merge(
         print_json(told)
         return
     console.print(
-        f"[bold green]done[/] {told['targets']} tensors changed (largest error {told['merge_max_rel_err']:.2g}), "
-        f"{told['untouched']} as they were",
+        f"[bold green]done[/] {told['targets']} tensors changed (largest error "
+        f"{number(told['merge_max_rel_err'], '.2g')}), {told['untouched']} as they were",
         highlight=False,
     )
     if "rows" in told:
         console.print(
-            f"  {told['rows']} rows: KL {told['kl']:.2g} nats, other first choices {told['argmax']:.2%} (unmerged "
-            f"{told['kl_unmerged']:.2g}, {told['argmax_unmerged']:.2%})",
+            f"  {told['rows']} rows: KL {number(told['kl'], '.2g')} nats, other first choices "
+            f"{percent(told['argmax'], '.2%')} (unmerged {number(told['kl_unmerged'], '.2g')}, "
+            f"{percent(told['argmax_unmerged'], '.2%')})",
             highlight=False,
         )
     if "outputs_not_compared" in told:

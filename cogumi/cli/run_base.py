@@ -11,6 +11,7 @@ from cogumi.cli.training_bars import training_bars
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import number
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
@@ -51,7 +52,8 @@ def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:
     where = device_label(figures["device"])
     console.print(
         f"[bold green]done[/] base of {figures['parameters'] / 1e6:,.1f}M parameters, {figures['steps']:,} steps on "
-        f"{where}: {figures['nll_last']:.3f} nats a held-out token; without context {figures['nll_unigram']:.3f}",
+        f"{where}: {number(figures['nll_last'], '.3f')} nats a held-out token; without context "
+        f"{number(figures['nll_unigram'], '.3f')}",
         highlight=False,
     )
     if not figures["learned"]:

@@ -11,11 +11,13 @@ from cogumi.cli.training_bars import training_bars
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import claim_for_draft, draft_memory_gib, draft_section_of
+from cogumi.training.figures import held_out_prompts, held_out_tasks
 from cogumi.training.request import DraftRequest, fetch_dataset, fetch_target
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
@@ -56,22 +58,25 @@ def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
 
 def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
     """What the stage made, and whether distillation was worth it."""
+    of, tasks = held_out_prompts(figures), held_out_tasks(figures)
     folder = run_path(Path(request.root), request.run)
     console.print(
         f"[bold green]done[/] draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
-        f"{device_label(figures['device'])}: {figures['draft_alpha']:.1%} of its tokens taken, "
-        f"{figures['draft_acceptance_length']:.2f} tokens a round of {figures['proposals']} proposals",
+        f"{device_label(figures['device'])}: {percent(figures['draft_alpha'], of=of)} of its tokens taken, "
+        f"{number(figures['draft_acceptance_length'], '.2f', of)} tokens a round of {figures['proposals']} proposals",
         highlight=False,
     )
     if "transplant" in figures:
         console.print(
-            "  the target's words in place of its own: {same:,} the same, {spelled:,} spelled by {mean_pieces} pieces, "
-            "{stand_in} by part, {unknown:,} unknown".format(**figures["transplant"]),
+            "  the target's words in place of its own: {same:,} the same, {spelled:,} spelled by {pieces} pieces, "
+            "{stand_in} by part, {unknown:,} unknown".format(
+                pieces=number(figures["transplant"]["mean_pieces"]), **figures["transplant"]
+            ),
             highlight=False,
         )
     rows = [
-        [row["draft"], row["decoding"], f"{row['alpha']:.3f}", f"{row['length']:.3f}",
-         "{:.3f} to {:.3f}".format(*row["length_ci95"]), f"{row['share']:.1%}"]
+        [row["draft"], row["decoding"], number(row["alpha"], ".3f", of), number(row["length"], ".3f", of),
+         interval(row["length_ci95"], ".3f", tasks), percent(row["share"], of=of)]
         for row in figures["table"]
     ]  # fmt: skip
     title = f"{figures['prompts']} held-out prompts, {figures['proposals']} proposals a round"

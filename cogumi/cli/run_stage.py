@@ -31,6 +31,7 @@ from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted, StorageError
 from cogumi.evaluate.claim import check_validation, claim_for_validation
 from cogumi.evaluate.request import ValidateRequest
+from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe, as_of_format, load_recipe, preset_names
 from cogumi.report.build import write_report
 from cogumi.report.html import verdict
@@ -247,7 +248,7 @@ def show_estimate(request: DatasetRequest, as_json: bool) -> None:
 
 def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
     folder = run_path(Path(request.root), request.run)
-    console.print(f"[bold green]done[/] {verdict(figures)} in {figures['seconds']:.1f} s", highlight=False)
+    console.print(f"[bold green]done[/] {verdict(figures)} in {number(figures['seconds'], '.1f')} s", highlight=False)
     if figures["rehearsal"]:
         console.print(
             "a rehearsal: the loopback provider wrote, judged and answered; its dollars are play money",

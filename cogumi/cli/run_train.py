@@ -12,11 +12,13 @@ from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted, RunError
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
 from cogumi.report.build import of_merging, write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import adapter_memory_gib, claim_for_adapters, train_section_of, training_is_installed
+from cogumi.training.figures import held_out_prompts, held_out_tasks
 from cogumi.training.request import TrainRequest, fetch_base, fetch_dataset
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
@@ -61,14 +63,15 @@ def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
     where = device_label(figures["device"])
     console.print(
         f"[bold green]done[/] adapter of {figures['parameters'] / 1e6:,.2f}M parameters, {figures['steps']:,} steps on "
-        f"{where}: held-out loss after adaptation {figures['loss_first']:.3f} before training, "
-        f"{figures['loss_last']:.3f} now",
+        f"{where}: held-out loss after adaptation {number(figures['loss_first'], '.3f')} before training, "
+        f"{number(figures['loss_last'], '.3f')} now",
         highlight=False,
     )
     if "table" in figures:
+        of = held_out_tasks(figures)
         rows = [
-            [row["model"], row["way"], f"{row['loss']:.4f}", f"{row['gain']:+.4f}",
-             "{:+.4f} to {:+.4f}".format(*row["gain_ci95"])]
+            [row["model"], row["way"], number(row["loss"], ".4f", of), number(row["gain"], "+.4f", of),
+             interval(row["gain_ci95"], "+.4f", of)]
             for row in figures["table"]
         ]  # fmt: skip
         title = f"{figures['episodes']} held-out episodes of {figures['tasks']['test']} tasks, nats a token"
@@ -76,9 +79,9 @@ def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
         console.print(f"  {figures['verdict']}", highlight=False)
     if "thinking" in figures:
         rows = [
-            [row["model"], row["difficulty"], f"{row['prompts']:,}", f"{row['direct']:.1%}", f"{row['thinks']:.1%}",
-             "{:.1%} to {:.1%}".format(*row["thinks_ci95"])]
-            for row in figures["thinking"]
+            [row["model"], row["difficulty"], number(row["prompts"], ","), percent(row["direct"], of=of),
+             percent(row["thinks"], of=of), interval(row["thinks_ci95"], ".1%", of)]
+            for row, of in ((row, held_out_prompts(row)) for row in figures["thinking"])
         ]  # fmt: skip
         columns = ["model", "difficulty", "prompts", "direct", "draft and thinking", "95%"]
         console.print(table("How held-out questions are answered", columns, rows))

@@ -12,11 +12,12 @@ from cogumi.cli.output import console, print_json, table
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.evaluate.claim import check_validation, claim_for_validation
+from cogumi.evaluate.figures import compared_rows, judged_rows, read_tokens, verdict_text
 from cogumi.evaluate.request import ValidateRequest, fetch_models, fetch_suite
-from cogumi.evaluate.shown import between, number, share
 from cogumi.evaluate.suite import open_benchmarks
 from cogumi.evaluate.suite_stage import make_suite, validation_section_of
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
@@ -72,9 +73,9 @@ def show_table(figures: dict[str, Any]) -> None:
     """Models, pairs, and what is said of them."""
     named = [(name, figures["models"][name]) for name in figures["names"]]
     rows = [
-        [name, share(found["accuracy"]), between(found["ci95"]), found["n"], number(found["nll"]),
-         number(found["ppl"]), number(found["bits_per_byte"])]
-        for name, found in named
+        [name, percent(found["accuracy"], of=right), interval(found["ci95"], ".1%", right), found["n"],
+         *(number(found[figure], of=read) for figure in ("nll", "ppl", "bits_per_byte"))]
+        for name, found, right, read in ((name, f, judged_rows(f), read_tokens(f)) for name, f in named)
     ]  # fmt: skip
     title = f"{figures['rows']:,} rows on {device_label(figures['device'])}"
     console.print(table(title, ["model", "accuracy", "95%", "judged", "nll", "ppl", "bits/byte"], rows))
@@ -83,22 +84,27 @@ def show_table(figures: dict[str, Any]) -> None:
         if lost:
             console.print(f"  {name}: {lost}", highlight=False)
         for k, of in found["pass_at"].items():
-            console.print(f"  {name}: pass@{k} {share(of)}, sampled", highlight=False)
+            console.print(f"  {name}: pass@{k} {percent(of)}, sampled", highlight=False)
     for pair in figures["comparisons"]:
         accuracy, bits = pair["accuracy"], pair["bits_per_byte"]
         told = []
         if accuracy:
-            ends = between([accuracy["low"], accuracy["high"]], "+")
-            power = f"five points would be seen {share(accuracy['power_of_5_points'])} of the time"
-            told.append(f"accuracy {share(accuracy['mean'], '+')} ({ends}, p = {accuracy['p']:.3g}; {power})")
+            of = compared_rows(accuracy)
+            ends = interval((accuracy["low"], accuracy["high"]), "+.1%", of)
+            power = f"five points would be seen {percent(accuracy['power_of_5_points'])} of the time"
+            mean, p = percent(accuracy["mean"], "+.1%", of), number(accuracy["p"], ".3g", of)
+            told.append(f"accuracy {mean} ({ends}, p = {p}; {power})")
         if bits:
-            told.append(f"bits a byte {bits['mean']:+.4f} ({pair['likelihood_verdict']})")
+            mean = number(bits["mean"], "+.4f", compared_rows(bits))
+            told.append(f"bits a byte {mean} ({pair['likelihood_verdict']})")
         console.print(
-            f"  {pair['one']} over {pair['other']}: [bold]{pair['verdict']}[/]; {'; '.join(told)}", highlight=False
+            f"  {pair['one']} over {pair['other']}: "
+            f"[bold]{verdict_text(pair['verdict'], pair.get('shortage', ''))}[/]; {'; '.join(told)}",
+            highlight=False,
         )
     for source, found in figures["relative_to_gpt4"].items():
         of = f"{found['model']}, {found['of']}" + (f", {found['date']}" if "date" in found else "")
-        console.print(f"  {source}: {share(found['relative'])} of GPT-4's ({of})", highlight=False)
+        console.print(f"  {source}: {percent(found['relative'])} of GPT-4's ({of})", highlight=False)
     if figures["contaminated"] is not None:
         console.print(f"  training rows with a benchmark's question: {figures['contaminated']}", highlight=False)
 

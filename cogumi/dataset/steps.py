@@ -40,7 +40,7 @@ from cogumi.teachers.types import Reply
 _JUDGE_PASSES = 3
 _FEW_SHARDS, _MOST_SHARDS = 8, 200
 _LEVELS = {"ok": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_CARD_FIGURES = ("judge_accuracy", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered")
+_CARD_FIGURES = ("judge_accuracy", "judge_hidden", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered")
 
 
 @asynccontextmanager
@@ -222,7 +222,7 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
         figures |= {"files": exported.files, **exported.counted.to_json()}
         draft.metrics.update(figures)
     run.log.info("published %d rows in %s", len(rows), run.folder.dataset.name)
-    return figures
+    return draft.metrics
 
 
 async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:

@@ -69,7 +69,7 @@ def make_scores(
         scores, figures = score_candidate(model, device, rows, section, judge, told)
         write_jsonl(made.path / SCORES, to_json(scores))
         made.metrics |= figures
-    return figures
+    return made.metrics
 
 
 def make_validation(
@@ -108,7 +108,7 @@ def make_validation(
             write_scores(made.path, scores)
         write_table(made.path, found, scored, rows, section.samples, section.seed)
         made.metrics |= found
-    return found
+    return made.metrics
 
 
 @contextmanager

@@ -75,7 +75,8 @@ def make_suite(recipe: Recipe, folder: RunFolder, dataset: Path) -> dict[str, An
 
 def contamination(dataset: Path, benchmarks: Mapping[str, Sequence[BenchmarkRow]]) -> tuple[int, list[Hit]]:
     """How many rows a dataset trains on, and those that hold a question of any row of these benchmarks."""
-    texts = [(str(row["prompt"]), str(row["response"])) for row in read_jsonl(dataset / "train.jsonl")]
+    file = dataset / "train.jsonl"
+    texts = [(str(row["prompt"]), str(row["response"])) for row in (read_jsonl(file) if file.is_file() else ())]
     return len(texts), ContaminationIndex(benchmarks).look(texts) if benchmarks else []
 
 

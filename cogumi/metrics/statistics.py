@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 _Z = 1.959964  # 95%
 _DRAWS = 10_000
+LEAST_CLUSTERS = 6
+"""For a verdict: where all differences of fewer have one sign, that is chance more often than 5% (2 / 2^5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,13 @@ def difference(
     clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
     weights: Sequence[float] | None = None,
+    least: int = 2,
 ) -> Difference:
     """By how much the first is larger, pair by pair; the interval by drawing clusters with replacement (Efron 1979; of
     clusters, Miller 2024, arXiv 2411.00640). Rows of one cluster, such as questions on one passage, are alike.
 
     With `weights` the values are sums, such as nats of a row's bytes, and the mean is their sum over that of weights.
+    Of fewer than `least` clusters the interval is infinitely wide and p is 1: drawing from few is certain of too much.
     Raises ValueError where the sequences differ in length or are empty.
     """
     given = (other, *(each for each in (clusters, weights) if each is not None))
@@ -84,7 +88,7 @@ def difference(
         group[1] += 1.0 if weights is None else weights[number]
     sums = list(groups.values())
     rows, mean = len(one), sum(total for total, _ in sums) / sum(weight for _, weight in sums)
-    if len(sums) < 2:
+    if len(sums) < max(2, least):
         return Difference(mean, -math.inf, math.inf, rows, len(sums))
     means = np.sort(_drawn_means(np.array(sums, dtype=np.float64), seed))
     low, high = float(means[_DRAWS * 25 // 1000]), float(means[-1 - _DRAWS * 25 // 1000])

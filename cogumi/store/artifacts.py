@@ -30,7 +30,9 @@ REPLACED = "replaced"
 
 @dataclass(slots=True)
 class Draft:
-    """An artifact being made: write files under `path`, figures into `metrics`."""
+    """An artifact being made: write files under `path`, figures into `metrics`, which are those of its receipt once it
+    is complete: null where a number is not finite.
+    """
 
     path: Path
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +53,7 @@ def new_artifact(
     try:
         draft.path.mkdir(parents=True)
         yield draft
+        draft.metrics = orjson.loads(orjson.dumps(draft.metrics))
         _write_receipt(draft, stage, inputs_hash, recipe_section, seed, time.monotonic() - started)
         _swap_in(draft.path, place)
     except OSError as error:

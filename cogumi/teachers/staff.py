@@ -128,7 +128,7 @@ def unsent_teachers(recipe: Recipe, ledger: Ledger) -> dict[str, LedgeredTeacher
         name: LedgeredTeacher(
             provider=section.label,
             model=section.model,
-            wire=_wire(section),
+            wire=wire_of(section),
             transport=_NothingSent(),
             ledger=ledger,
             budget=Budget(None),

@@ -231,6 +231,7 @@ def _told(table: Comparison) -> dict[str, Any]:
     }
     return {
         "episodes": gain.n,
+        "held_out_tasks": gain.groups,
         "gain_mean": gain.mean,
         "gain_ci95": [gain.low, gain.high],
         "sft_gain_mean": table.gain(SFT, Way.ADAPTED).mean if SFT in table.models else None,
@@ -244,6 +245,8 @@ def _told(table: Comparison) -> dict[str, Any]:
 
 def verdict(table: Comparison, simple: str) -> str:
     """One line: whether meta-training is worth it, and whether the table can say so."""
+    if table.sample.shortage:
+        return f"no conclusion: {table.sample.shortage}"
     if not table.concludes(META):
         return "no conclusion: another task's support set serves as well"
     least = [table.wins((META, Way.ADAPTED), (simple, way)) for way in (Way.AS_IT_IS, Way.ADAPTED, Way.IN_CONTEXT)]

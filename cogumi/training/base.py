@@ -93,7 +93,7 @@ def make_base(
         shutil.copyfile(checkpoints / METRICS, draft.path / METRICS)
         draft.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return figures
+    return draft.metrics
 
 
 def llama_config(section: BaseSection, tokenizer: TrainingTokenizer) -> LlamaConfig:

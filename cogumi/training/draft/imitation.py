@@ -88,7 +88,7 @@ def make_imitation(
         shutil.copyfile(checkpoints / METRICS, made.path / METRICS)
         made.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return figures
+    return made.metrics
 
 
 def load_imitation(place: Path, recipe: Recipe, dataset: Path, opening: Opening) -> Begun | None:
@@ -106,7 +106,7 @@ def load_imitation(place: Path, recipe: Recipe, dataset: Path, opening: Opening)
 
 def imitation_inputs(recipe: Recipe, dataset: Path, opening: Opening) -> str:
     """What it is a function of: settings, seed, chat format, rows, the target's words, and the draft's bytes."""
-    rows = verify(dataset)["files"]["train.jsonl"]["sha256"]
+    rows = verify(dataset)["files"].get("train.jsonl", {}).get("sha256")
     config = read_json(opening.target / "config.json")
     words = [read_pieces(opening.target).vocabulary, config["vocab_size"], config["max_position_embeddings"]]
     given = model_hashes(opening.given) if opening.given else None

@@ -28,7 +28,7 @@ from cogumi.store.run_folder import RunFolder
 from cogumi.training.adapters import ModelInput, model_hashes
 from cogumi.training.base import DatasetInput, write_model
 from cogumi.training.claim import draft_section_of
-from cogumi.training.clusters import Item
+from cogumi.training.clusters import Item, has_rows
 from cogumi.training.draft.answers import prompt_of
 from cogumi.training.draft.distil import Made, Material, Watch, train_draft
 from cogumi.training.draft.imitation import load_imitation, parts_figures
@@ -70,7 +70,8 @@ def make_draft(
         return held
     draft, words = opening.model()
     rows = rows_of(recipe, data.folder, tokenizer, "train")
-    questions = _questions(rows_of(recipe, data.folder, tokenizer, "test"), section.eval_prompts, recipe.seed)
+    tested = rows_of(recipe, data.folder, tokenizer, "test") if has_rows(data.folder, "test") else []
+    questions = _questions(tested, section.eval_prompts, recipe.seed)
     asked = [question.prompt for question in _questions(rows, section.prompts, recipe.seed)]
     material = Material(opening.imitated(rows), asked, tokenizer)
     begun = load_imitation(Path(imitation.source), recipe, data.folder, opening) if imitation else None
@@ -102,7 +103,7 @@ def make_draft(
         write_atomic(made.path / METRICS, steps)
         made.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return figures
+    return made.metrics
 
 
 def _base_of(target: Path) -> str | None:
@@ -118,7 +119,7 @@ def _questions(items: Sequence[Item], most: int, seed: int) -> list[Question]:
         by_domain.setdefault(domain, []).append(Question(prompt_of(item.example), item.task, domain))
     for domain, members in by_domain.items():
         Random(f"{seed} {domain}").shuffle(members)  # nosec B311 # which prompts, not a secret
-    turns = max(len(members) for members in by_domain.values())
+    turns = max((len(members) for members in by_domain.values()), default=0)
     dealt = [members[turn] for turn in range(turns) for members in by_domain.values() if turn < len(members)]
     return dealt[:most]
 
