@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 SITES ?= 2
 HARNESS ?= .venv-harness
+# Where torch's build without CUDA comes from on a machine without an NVIDIA GPU. Empty: pip's own indexes, as on a machine with one.
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi || ls -d /proc/driver/nvidia 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 PIP := $(BIN)/pip --disable-pip-version-check
 # Where no bytecode may be written every process takes twice as long to start. For tests, pip need not compile 29,000 files:
 # a tenth is imported, and compiled then.
@@ -14,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check lint types torture nightly browser harness bench docs install install-dev clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed-train
 	$(BIN)/cogumi demo
 
 test: $(VENV)/.installed-dev
@@ -74,9 +76,22 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
+$(VENV)/.installed-train: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(install-torch)
+	$(PIP) install -q --no-compile -c constraints.txt -e '.[train]'
+	touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(install-torch)
 	$(PIP) install -q --no-compile -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.installed
+
+# From the index TORCH_INDEX comes torch alone, so that what needs torch finds it installed.
+define install-torch
+@test -z "$(TORCH_INDEX)" || $(PIP) install -q --no-compile --no-deps -c constraints.txt --index-url $(TORCH_INDEX) --timeout 15 --retries 1 torch; \
+case "$(TORCH_INDEX) $$($(PIP) show torch 2>/dev/null | grep ^Version:)" in " "*|*+cpu) ;; \
+*) echo "TORCH_INDEX=$(TORCH_INDEX) offers no CPU build of torch: pip's own indexes are asked, whose build may bring gigabytes of CUDA libraries" >&2;; esac
+endef
 
 clean:
 	rm -rf $(VENV) $(HARNESS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build
