@@ -14,14 +14,25 @@ PIP := $(BIN)/pip --disable-pip-version-check
 # a tenth is imported, and compiled then.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint types torture nightly browser harness bench docs install install-dev clean
+.PHONY: demo test test-skipped check lint types torture nightly browser harness bench docs install install-dev install-gym clean
 
 demo: $(VENV)/.installed-train
 	$(BIN)/cogumi demo
 
+# Its last lines name what was skipped and how to get it; the file has the ids.
+SKIPPED ?= .skipped-tests
+TOGETHER := not alone and not torture and not browser and not gpu and not harness
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not alone and not torture and not browser and not gpu and not harness"
-	$(BIN)/python -m pytest -q -m "alone"
+	@rm -f $(SKIPPED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --skipped-file $(SKIPPED) -m "$(TOGETHER)"
+	$(BIN)/python -m pytest -q --skipped-file $(SKIPPED) -m "alone"
+
+# Only what `make test` has skipped, on this machine or another: SKIPPED names its file. Exit 5 of pytest: none of them is marked alone.
+test-skipped: $(VENV)/.installed-dev
+	@test -s $(SKIPPED) || { echo "no tests are listed in $(SKIPPED); make test writes the file"; exit 2; }
+	cut -f 1 $(SKIPPED) >.skipped-ids
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "$(TOGETHER)" @.skipped-ids
+	$(BIN)/python -m pytest -q -m "alone" @.skipped-ids || test $$? = 5
 
 # With -j2, types are checked beside the rest.
 check: lint types
@@ -57,7 +68,7 @@ $(HARNESS)/.installed: $(VENV)/.installed-dev
 	$(BIN)/pip --disable-pip-version-check --python $(HARNESS)/bin/python install -q lm_eval==0.4.13
 	touch $@
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-gym
 	for name in ledger client limits orchestration dedup scale procedural meta sinusoid adapt transplant team draft likelihood; do $(BIN)/cogumi bench $$name --save || exit 1; done
 
 docs: $(VENV)/.installed-dev
@@ -67,6 +78,7 @@ nightly: check test torture browser harness bench
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
+install-gym: $(VENV)/.installed-gym
 
 $(VENV)/bin/pip:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.12"; exit 2; }
@@ -85,6 +97,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(install-torch)
 	$(PIP) install -q --no-compile -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.installed
+
+# Not in dev, since one of its dependencies, pycosat, is built from source and needs a C compiler.
+$(VENV)/.installed-gym: $(VENV)/.installed-dev
+	$(PIP) install -q --no-compile -c constraints.txt -e '.[gym]'
+	touch $@
 
 # From the index TORCH_INDEX comes torch alone, so that what needs torch finds it installed.
 define install-torch
