@@ -18,8 +18,7 @@ refuse() { echo "fresh_root.sh: $*" >&2; exit 2; }
 
 main() {
   [ $# -ge 2 ] || refuse "usage: infra/fresh_root.sh DIR COMMAND..."
-  [ "$(id -u)" = 0 ] || refuse "debootstrap, mount and chroot need root: run it with sudo"
-  command -v debootstrap >/dev/null || refuse "debootstrap is missing: apt-get install debootstrap"
+  [ "$(id -u)" = 0 ] || refuse "debootstrap, mount and chroot need the rights of root: run it with sudo"
   local dir suite
   dir=$(mkdir -p "$1" && cd "$1" && pwd)
   suite=${SUITE:-$(. /etc/os-release && echo "${VERSION_CODENAME:-}")}
@@ -41,7 +40,8 @@ main() {
 make_base() { # BASE SUITE
   local base=$1 suite=$2 mirror log=$1.log
   if [ -e "$base/.done" ]; then return; fi
-  mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -n 1)}
+  command -v debootstrap >/dev/null || refuse "debootstrap is missing: apt-get install debootstrap"
+  mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | sed -n 1p)}
   rm -rf --one-file-system "$base"
   debootstrap --variant=minbase --include=python3,python3-venv,git,make,ca-certificates "$suite" "$base" "$mirror" >"$log" 2>&1 ||
     { tail -n 5 "$log" >&2; refuse "debootstrap failed; its log is $log"; }
