@@ -88,13 +88,19 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.installed-train: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(install-torch)
+# torch alone comes from TORCH_INDEX, or from where else this pip finds a CPU build; what needs torch then finds it installed.
+$(VENV)/.torch: | $(VENV)/bin/pip
+	@test -z "$(TORCH_INDEX)" || { \
+	  $(PIP) install -q --no-compile --no-deps -c constraints.txt --index-url "$(TORCH_INDEX)" --timeout 15 --retries 1 torch; \
+	  $(BIN)/python -c "from importlib.metadata import version as v; import sys; sys.exit('+cpu' not in v('torch'))" 2>/dev/null || \
+	    echo "No CPU build of torch at TORCH_INDEX=$(TORCH_INDEX): pip takes what its own indexes have, with CUDA some gigabytes" >&2; }
+	@touch $@
+
+$(VENV)/.installed-train: pyproject.toml constraints.txt | $(VENV)/.torch
 	$(PIP) install -q --no-compile -c constraints.txt -e '.[train]'
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(install-torch)
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.torch
 	$(PIP) install -q --no-compile -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.installed
 
@@ -102,13 +108,6 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 $(VENV)/.installed-gym: $(VENV)/.installed-dev
 	$(PIP) install -q --no-compile -c constraints.txt -e '.[gym]'
 	touch $@
-
-# From the index TORCH_INDEX comes torch alone, so that what needs torch finds it installed.
-define install-torch
-@test -z "$(TORCH_INDEX)" || $(PIP) install -q --no-compile --no-deps -c constraints.txt --index-url $(TORCH_INDEX) --timeout 15 --retries 1 torch; \
-case "$(TORCH_INDEX) $$($(PIP) show torch 2>/dev/null | grep ^Version:)" in " "*|*+cpu) ;; \
-*) echo "TORCH_INDEX=$(TORCH_INDEX) offers no CPU build of torch: pip's own indexes are asked, whose build may bring gigabytes of CUDA libraries" >&2;; esac
-endef
 
 clean:
 	rm -rf $(VENV) $(HARNESS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build
