@@ -15,7 +15,7 @@ import yaml
 from cogumi.cli.main import app
 from deployments.site import GRACE_S, POOLS, Site
 from deployments.worker import arguments
-from tests.conftest import miss
+from tests.skipped import miss
 
 ROOT = Path(__file__).resolve().parents[3]
 UNITS = ROOT / "infra" / "systemd"
