@@ -18,6 +18,7 @@ from cogumi.store.versions import Versions
 from cogumi.training.request import ModelRequest, TrainRequest, fetch_base, fetch_dataset
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
+from tasks.phase_log import phases_logged
 
 _TOLD_EVERY_S = 10.0
 
@@ -52,7 +53,8 @@ def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device:
             logger.info("step %d: loss %.4f, %.0f tokens/s", step.step, step.loss, step.tokens_per_s)
 
     where = DatasetInput(Path(data[0]), data[1])
-    return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
+    with phases_logged():
+        return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
 
 
 @task(name="train-adapter", persist_result=False, cache_policy=NO_CACHE)
@@ -77,7 +79,8 @@ def train_adapter(
             logger.info("%s, step %d: loss %.4f%s, %.0f tokens/s", arm, step.step, step.loss, gain, step.tokens_per_s)
 
     dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*base)
-    return interruptible(lambda stop: train_together(recipe, folder, dataset, model, device, watch, stop))
+    with phases_logged():
+        return interruptible(lambda stop: train_together(recipe, folder, dataset, model, device, watch, stop))
 
 
 @task(name="merge-adapter", persist_result=False, cache_policy=NO_CACHE)
@@ -85,7 +88,8 @@ def merge_adapter(recipe: Recipe, folder: RunFolder, data: tuple[str, str], base
     """Adapter and base as one model, checked; the figures of it."""
     from cogumi.training.merged import merge_trained  # noqa: PLC0415
 
-    figures = merge_trained(folder, Path(data[0]), base[0], FORMATS[recipe.dataset.chat_format])
+    with phases_logged():
+        figures = merge_trained(folder, Path(data[0]), base[0], FORMATS[recipe.dataset.chat_format])
     changed, error = figures["targets"], figures["merge_max_rel_err"]
     get_run_logger().info("%d tensors changed, largest error %.2g", changed, error)
     return figures
