@@ -112,6 +112,11 @@ def _recipe(url: str, overrides: list[str]) -> Recipe:
 def _provider() -> Iterator[str]:
     """The URL of a loopback provider as `tiny` starts one, for all runs together."""
     section = load_recipe("tiny").loopback
-    shares = {"defect_share": section.defect_share, "wrong_share": section.wrong_share, "untidy_share": 0.3}
-    with LoopbackProcess(Behaviour(fault_share=section.fault_share, **shares)) as provider:
+    behaviour = Behaviour(
+        fault_share=section.fault_share,
+        defect_share=section.defect_share,
+        wrong_share=section.wrong_share,
+        untidy_share=0.3,
+    )
+    with LoopbackProcess(behaviour) as provider:
         yield provider.url

@@ -24,7 +24,7 @@ from pathlib import Path
 from cogumi.cli.run_stage import run_dataset
 from cogumi.dataset.request import DatasetRequest
 request = DatasetRequest(run="scale", recipe="spec-60k", rehearse=True, root=sys.argv[1], overrides=sys.argv[2:])
-run_dataset(request, prefect=False, quiet=True)
+run_dataset(request, prefect=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -18,6 +18,7 @@ from cogumi.store.versions import Versions
 from cogumi.training.request import DraftRequest, fetch_imitation, fetch_target
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
+from tasks.phase_log import phases_logged
 
 _TOLD_EVERY_S = 10.0
 
@@ -46,7 +47,8 @@ def train_imitation(
     from cogumi.training.draft.imitation import make_imitation  # noqa: PLC0415
 
     watch, dataset, model = _watch(), DatasetInput(Path(data[0]), data[1]), ModelInput(*target)
-    return interruptible(lambda stop: make_imitation(recipe, folder, dataset, model, device, watch, stop))
+    with phases_logged():
+        return interruptible(lambda stop: make_imitation(recipe, folder, dataset, model, device, watch, stop))
 
 
 @task(name="train-draft-model", persist_result=False, cache_policy=NO_CACHE)
@@ -65,7 +67,8 @@ def train_draft_model(
 
     watch, dataset, model = _watch(), DatasetInput(Path(data[0]), data[1]), ModelInput(*target)
     begun = ModelInput(*imitation) if imitation else None
-    return interruptible(lambda stop: make_draft(recipe, folder, dataset, model, device, watch, stop, begun))
+    with phases_logged():
+        return interruptible(lambda stop: make_draft(recipe, folder, dataset, model, device, watch, stop, begun))
 
 
 def _watch() -> Callable[[str, Any], None]:

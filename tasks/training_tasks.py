@@ -19,6 +19,7 @@ from cogumi.store.versions import Versions
 from cogumi.training.request import ModelRequest, TrainRequest, fetch_base, fetch_dataset
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
+from tasks.phase_log import phases_logged
 
 _TOLD_EVERY_S = 10.0
 
@@ -53,7 +54,8 @@ def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device:
             logger.info("step %d: loss %s, %.0f tokens/s", step.step, number(step.loss, ".4f"), step.tokens_per_s)
 
     where = DatasetInput(Path(data[0]), data[1])
-    return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
+    with phases_logged():
+        return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
 
 
 @task(name="train-adapter", persist_result=False, cache_policy=NO_CACHE)
@@ -79,7 +81,8 @@ def train_adapter(
             logger.info("%s, step %d: loss %s%s, %.0f tokens/s", arm, step.step, loss, gain, step.tokens_per_s)
 
     dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*base)
-    return interruptible(lambda stop: train_together(recipe, folder, dataset, model, device, watch, stop))
+    with phases_logged():
+        return interruptible(lambda stop: train_together(recipe, folder, dataset, model, device, watch, stop))
 
 
 @task(name="merge-adapter", persist_result=False, cache_policy=NO_CACHE)
@@ -87,7 +90,8 @@ def merge_adapter(recipe: Recipe, folder: RunFolder, data: tuple[str, str], base
     """Adapter and base as one model, checked; the figures of it."""
     from cogumi.training.merged import merge_trained  # noqa: PLC0415
 
-    figures = merge_trained(folder, Path(data[0]), base[0], FORMATS[recipe.dataset.chat_format])
+    with phases_logged():
+        figures = merge_trained(folder, Path(data[0]), base[0], FORMATS[recipe.dataset.chat_format])
     changed, error = figures["targets"], number(figures["merge_max_rel_err"], ".2g")
     get_run_logger().info("%d tensors changed, largest error %s", changed, error)
     return figures

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.errors import RunError
 from cogumi.store.artifacts import find_artifacts, leftovers, verify
 
@@ -33,7 +33,7 @@ def ls(root: Path = _ROOT, as_json: bool = JsonOption) -> None:
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
-        console.print(table("Artifacts", columns, rows))
+        print_table("Artifacts", columns, rows)
 
 
 @app.command("show")
@@ -51,9 +51,7 @@ def show(
         print_json(receipt)
         return
     rows = [[file, entry["bytes"], entry["sha256"][:16]] for file, entry in receipt["files"].items()]
-    console.print(
-        table(f"{name}: {receipt['stage']}, every file as its receipt says", ["file", "bytes", "sha256"], rows)
-    )
+    print_table(f"{name}: {receipt['stage']}, every file as its receipt says", ["file", "bytes", "sha256"], rows)
 
 
 @app.command("gc")
@@ -70,7 +68,4 @@ def gc(
     if as_json:
         print_json({"removed": names, "dry_run": dry_run})
     else:
-        console.print(
-            f"{len(names)} {'would be ' if dry_run else ''}removed" + "".join(f"\n  {name}" for name in names),
-            highlight=False,
-        )
+        say(f"{len(names)} {'would be ' if dry_run else ''}removed" + "".join(f"\n  {name}" for name in names))

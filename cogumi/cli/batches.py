@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.dataset.cancel import cancel_batches
 from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import stored_recipe
@@ -37,6 +37,6 @@ def batches(
         return
     rows = [[b.stage, b.provider, b.provider_id or b.label, b.state, b.requests, b.succeeded, b.failed] for b in found]
     columns = ["stage", "provider", "batch", "state", "requests", "succeeded", "failed"]
-    console.print(table(f"Batches of {name}", columns, rows))
+    print_table(f"Batches of {name}", columns, rows)
     if cancel:
-        console.print(f"{len(cancelled)} cancelled", highlight=False)
+        say(f"{len(cancelled)} cancelled")

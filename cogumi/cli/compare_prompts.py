@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from cogumi.cli.comparison_text import price_text, result_text
-from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.cli.output import RESULTS, JsonOption, note, print_json, say
 from cogumi.cli.with_prefect import sigterm_interrupts
 from cogumi.dataset.compare_prompts import (
     STAGES,
@@ -58,22 +58,18 @@ def compare_prompts(
     comparison = _comparison(loaded, stage, a, b, _questions(loaded, stage, questions, run, rows, root))
     name = name or f"compare-{loaded.name}"
     price = _price(comparison, run_path(root, name), name)
-    told = price_text(comparison, price, name, console.width)
+    told = price_text(comparison, price, name, RESULTS.width)
     if dry_run:
-        _show(told) if not as_json else print_json({"run": name, "price": price.to_json()})
+        say(told) if not as_json else print_json({"run": name, "price": price.to_json()})
         return
-    _show(told) if not as_json else typer.echo(told, err=True)
+    note(told)
     _accept(price, loaded, yes)
     figures = {"run": name, "price": price.to_json(), **_compared(comparison, root, name)}
     if as_json:
         print_json(figures)
         return
     place = run_path(root, name) / "comparisons" / comparison.identity
-    _show(result_text(figures, place, console.width))
-
-
-def _show(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    say(result_text(figures, place, RESULTS.width))
 
 
 def _questions(recipe: Recipe, stage: str, files: list[Path], run: str, rows: int, root: Path) -> list[Question]:

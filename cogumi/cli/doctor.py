@@ -16,9 +16,11 @@ from uuid import uuid4
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.output import JsonOption, print_json, print_table
+from cogumi.cli.progress import progress
 from cogumi.dataset.estimate import estimate, needs_of
 from cogumi.errors import CogumiError, StorageError
+from cogumi.phases import report_phase
 from cogumi.recipe import TeacherSection, load_recipe
 from cogumi.sandbox import sandbox_problem
 from cogumi.store.objects import ObjectStore, put_twice
@@ -56,25 +58,27 @@ def doctor(
     if recipe:
         loaded = load_recipe(recipe)
         checks += [(f"price of {name}", _price_check(section)) for name, section in loaded.teachers.items()]
-    rows = [(name, *_try(check)) for name, check in checks]
-    if recipe:
-        findings = asyncio.run(preflight(loaded, needs_of(estimate(loaded)) if all(ok for _, ok, _ in rows) else {}))
-        rows += [(f"{f.teacher}: {f.code}", f.level != "error", f.text) for f in findings]
+    with progress("doctor"):
+        rows = [(name, *_try(name, check)) for name, check in checks]
+        if recipe:
+            report_phase("preflight of the teachers")
+            needs = needs_of(estimate(loaded)) if all(ok for _, ok, _ in rows) else {}
+            findings = asyncio.run(preflight(loaded, needs))
+            rows += [(f"{f.teacher}: {f.code}", f.level != "error", f.text) for f in findings]
     if as_json:
         print_json([{"check": name, "ok": ok, "found": found} for name, ok, found in rows])
     else:
-        console.print(
-            table(
-                "cogumi doctor",
-                ["check", "", "found"],
-                [[name, "ok" if ok else "FAILS", found] for name, ok, found in rows],
-            )
+        print_table(
+            "cogumi doctor",
+            ["check", "", "found"],
+            [[name, "ok" if ok else "FAILS", found] for name, ok, found in rows],
         )
     if not all(ok for _, ok, _ in rows):
         raise typer.Exit(1)
 
 
-def _try(check: Check) -> tuple[bool, str]:
+def _try(name: str, check: Check) -> tuple[bool, str]:
+    report_phase(name)
     try:
         return True, check()
     except CogumiError as error:

@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.cli.output import JsonOption, print_json, say
+from cogumi.cli.progress import progress
 from cogumi.cli.run_validate import show_table
 from cogumi.errors import InputError
 from cogumi.evaluate.claim import claim_for_models
@@ -57,27 +58,22 @@ def evaluate(
         "code_samples": code_samples, "temperature": temperature, "seed": seed,
     })  # fmt: skip
     scored, told = {}, {}
-    with Judge(judged_in) as judge:
+    with progress("evaluate"), Judge(judged_in) as judge:
         for model in named:
-            with console.status(model.name) as status:
-
-                def say(what: str, done: int, of: int, name: str = model.name) -> None:
-                    status.update(f"{name}: {what}, {of:,} rows")
-
-                scored[model.name], told[model.name] = score_candidate(model, device, rows, how, judge, say)
+            scored[model.name], told[model.name] = score_candidate(model, device, rows, how, judge)
             write_scores(out, scored[model.name])  # so that what was read is kept, whatever becomes of the next
     first, last = named[0].name, named[-1].name
     found: dict[str, Any] = {
         **table_of(scored, told, rows, first, last, given), "contaminated": None, "device": device.to_json()
     }  # fmt: skip
     write_table(out, found, scored, rows, how.samples, seed)
-    if as_json:
-        print_json(found)
-    else:
+    if not as_json:
         show_table(found)
-        console.print(f"  {out}", highlight=False, soft_wrap=True)
+        say(f"  {out}")
     if most_loss is not None and first != last:
         gate(compare(scored[last], scored[first]), most_loss)
+    if as_json:  # where the gate has refused, the error is the document
+        print_json(found)
 
 
 def _named(models: list[str]) -> list[Candidate]:

@@ -1,7 +1,7 @@
 """Ctrl-C: the first ends the work cleanly, replies under way are waited for; the second ends the process at once.
 
-    with interruptible_twice():
-        run_until_interrupted(work())      # KeyboardInterrupt after the first Ctrl-C, once the work has closed
+with interruptible_twice():
+    run_until_interrupted(work())      # KeyboardInterrupt after the first Ctrl-C, once the work has closed
 """
 
 from __future__ import annotations

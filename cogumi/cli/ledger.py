@@ -7,7 +7,8 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.errors import RunError
 from cogumi.store.backup import backup, restore, runs_in
 from cogumi.store.ledger import Ledger
@@ -41,7 +42,7 @@ def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_jso
         ]
         for r in rows
     ]
-    console.print(table(f"Ledger of {name}", ["stage", "model", "state", "attempts", "cost_usd", "at_risk_usd"], shown))
+    print_table(f"Ledger of {name}", ["stage", "model", "state", "attempts", "cost_usd", "at_risk_usd"], shown)
 
 
 @app.command("backup")
@@ -54,7 +55,8 @@ def backup_command(
     """Copy a run's ledger into one file, consistent even while the run goes on."""
     folder = run_path(root, name)
     read_run(folder)
-    copied = backup(_url(folder), name, destination)
+    with progress("ledger backup"):
+        copied = backup(_url(folder), name, destination)
     _say(
         {"attempts": copied, "file": str(destination)},
         f"{copied:,} attempts copied to {destination}",
@@ -77,7 +79,8 @@ def restore_command(
     held = runs_in(source)
     if not held:
         raise RunError("run-not-found", f"{source} holds no run")
-    copied = restore(source, name if name in held else held[0], _url(folder), name)
+    with progress("ledger restore"):
+        copied = restore(source, name if name in held else held[0], _url(folder), name)
     _say({"attempts": copied, "run": name}, f"{copied:,} attempts restored into {name}", as_json)
 
 
@@ -89,4 +92,4 @@ def _say(value: dict[str, object], words: str, as_json: bool) -> None:
     if as_json:
         print_json(value)
     else:
-        console.print(words, highlight=False, soft_wrap=True)
+        say(words)

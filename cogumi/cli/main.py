@@ -32,7 +32,7 @@ from cogumi.cli import (
     teacher,
     versions,
 )
-from cogumi.cli.output import console, print_error
+from cogumi.cli.output import note, print_error, say
 from cogumi.errors import CogumiError
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ app.command("resume")(stack.resume)
 def top(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     """From an open 8B model to a small, complete, adaptable system, as Prefect flows."""
     if version:
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -84,9 +84,8 @@ def run() -> None:
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last stop; COGUMI_TRACEBACK=1 shows it
         _show_traceback()
-        console.print(
-            f"[bold red]internal error[/] {type(error).__name__}: run again with COGUMI_TRACEBACK=1 and report it",
-            highlight=False,
+        note(
+            ("internal error", "bold red"), f" {type(error).__name__}: run again with COGUMI_TRACEBACK=1 and report it"
         )
         sys.exit(1)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.forecasts import forecast_base, forecast_json, told_of
-from cogumi.cli.output import console, print_json
-from cogumi.cli.training_bars import training_bars
+from cogumi.cli.output import print_json, say, say_done, warn
+from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
@@ -21,11 +21,11 @@ from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
 
 
-def run_base(request: BaseRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def run_base(request: BaseRequest, prefect: bool) -> dict[str, Any]:
     """Run the base stage and return its figures."""
     section_of(request.load())
     try:
-        with training_bars(quiet):
+        with training_progress("base"):
             return run_flow("pretrain_base", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
@@ -42,23 +42,22 @@ def show_plan(request: BaseRequest, as_json: bool) -> None:
         told = {"run": request.run, "steps": section.steps, "tokens": tokens, "memory_gib": round(need, 2)}
         print_json({**told, "forecast": forecast_json(expected)})
         return
-    console.print(f"base of {request.run}: {section.steps:,} steps, {tokens:,} tokens, {need:.1f} GiB", highlight=False)
-    console.print(f"  {told_of(expected)}", highlight=False)
+    say(f"base of {request.run}: {section.steps:,} steps, {tokens:,} tokens, {need:.1f} GiB")
+    say(f"  {told_of(expected)}")
 
 
 def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:
     """What the stage made, and whether it has learned anything."""
     folder = run_path(Path(request.root), request.run)
     where = device_label(figures["device"])
-    console.print(
-        f"[bold green]done[/] base of {figures['parameters'] / 1e6:,.1f}M parameters, {figures['steps']:,} steps on "
+    say_done(
+        f"base of {figures['parameters'] / 1e6:,.1f}M parameters, {figures['steps']:,} steps on "
         f"{where}: {number(figures['nll_last'], '.3f')} nats a held-out token; without context "
-        f"{number(figures['nll_unigram'], '.3f')}",
-        highlight=False,
+        f"{number(figures['nll_unigram'], '.3f')}"
     )
     if not figures["learned"]:
-        console.print("[yellow]it has learned nothing of context[/]: more steps or more data", highlight=False)
-    console.print(f"  model:   {figures.get('artifact') or folder / 'base'}", highlight=False, soft_wrap=True)
+        warn("it has learned nothing of context", "more steps or more data")
+    say(f"  model:   {figures.get('artifact') or folder / 'base'}")
 
 
 def _in_process(request: BaseRequest) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.forecasts import forecast_draft, forecast_json, told_of
-from cogumi.cli.output import console, print_json, table
-from cogumi.cli.training_bars import training_bars
+from cogumi.cli.output import print_json, print_table, say, say_done
+from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
@@ -23,11 +23,11 @@ from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
 
 
-def run_draft(request: DraftRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def run_draft(request: DraftRequest, prefect: bool) -> dict[str, Any]:
     """Run the stage and return its figures."""
     draft_section_of(request.load())
     try:
-        with training_bars(quiet):
+        with training_progress("draft"):
             return run_flow("train_draft", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
@@ -48,31 +48,28 @@ def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
         print_json({**told, "forecast": forecast_json(expected)})
         return
     memory = "" if told["memory_gib"] is None else f", about {told['memory_gib']:.1f} GiB"
-    console.print(
+    say(
         f"draft of {request.run}: {section.sft_steps:,} steps on teacher text, {more:,} on the target's, "
-        f"{told['control_steps']:,} of the control, {section.rows_per_step} rows each{memory}",
-        highlight=False,
+        f"{told['control_steps']:,} of the control, {section.rows_per_step} rows each{memory}"
     )
-    console.print(f"  {told_of(expected)}", highlight=False)
+    say(f"  {told_of(expected)}")
 
 
 def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
     """What the stage made, and whether distillation was worth it."""
     of, tasks = held_out_prompts(figures), held_out_tasks(figures)
     folder = run_path(Path(request.root), request.run)
-    console.print(
-        f"[bold green]done[/] draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
+    say_done(
+        f"draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
         f"{device_label(figures['device'])}: {percent(figures['draft_alpha'], of=of)} of its tokens taken, "
-        f"{number(figures['draft_acceptance_length'], '.2f', of)} tokens a round of {figures['proposals']} proposals",
-        highlight=False,
+        f"{number(figures['draft_acceptance_length'], '.2f', of)} tokens a round of {figures['proposals']} proposals"
     )
     if "transplant" in figures:
-        console.print(
+        say(
             "  the target's words in place of its own: {same:,} the same, {spelled:,} spelled by {pieces} pieces, "
             "{stand_in} by part, {unknown:,} unknown".format(
                 pieces=number(figures["transplant"]["mean_pieces"]), **figures["transplant"]
-            ),
-            highlight=False,
+            )
         )
     rows = [
         [row["draft"], row["decoding"], number(row["alpha"], ".3f", of), number(row["length"], ".3f", of),
@@ -80,10 +77,10 @@ def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
         for row in figures["table"]
     ]  # fmt: skip
     title = f"{figures['prompts']} held-out prompts, {figures['proposals']} proposals a round"
-    console.print(table(title, ["draft", "decoding", "alpha", "tokens a round", "95%", "taken"], rows))
-    console.print(f"  {figures['verdict']}", highlight=False)
+    print_table(title, ["draft", "decoding", "alpha", "tokens a round", "95%", "taken"], rows)
+    say(f"  {figures['verdict']}")
     place = figures.get("artifact") or folder / "draft"
-    console.print(f"  draft:   {place}", highlight=False, soft_wrap=True)
+    say(f"  draft:   {place}")
 
 
 def _memory(request: DraftRequest, recipe: Recipe) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections import Counter
 from collections.abc import Coroutine
@@ -14,13 +13,13 @@ from typing import Any
 
 import typer
 
+from cogumi.cli.dataset_progress import dataset_progress
 from cogumi.cli.estimate_table import estimate_text
-from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.cli.output import RESULTS, JsonOption, note, print_json, say, say_done
 from cogumi.cli.run_base import run_base, show_base, show_plan
 from cogumi.cli.run_draft import run_draft, show_draft, show_draft_plan
 from cogumi.cli.run_train import run_train, show_adapter, show_train_plan
 from cogumi.cli.run_validate import check_rows, run_validate, show_validate_plan, show_validation
-from cogumi.cli.watch import watching
 from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.estimate import estimate
 from cogumi.dataset.given import write_quarantine
@@ -120,7 +119,7 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
     if "validate" in wanted and recipe.validates:
         check_validation(recipe)
         claim_for_validation(recipe)
-    figures = run_dataset(request, prefect, quiet=as_json)
+    figures = run_dataset(request, prefect)
     stages = {"generate_dataset": figures}
     if not as_json:
         show_figures(request, figures)
@@ -161,16 +160,16 @@ def _made(request: ModelRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     """Run a training stage; shows what it made unless it is to be quiet."""
     figures: dict[str, Any] = {}
     if isinstance(request, TrainRequest):
-        figures = run_train(request, prefect, quiet)
+        figures = run_train(request, prefect)
         show = partial(show_adapter, request)
     elif isinstance(request, DraftRequest):
-        figures = run_draft(request, prefect, quiet)
+        figures = run_draft(request, prefect)
         show = partial(show_draft, request)
     elif isinstance(request, BaseRequest):
-        figures = run_base(request, prefect, quiet)
+        figures = run_base(request, prefect)
         show = partial(show_base, request)
     elif isinstance(request, ValidateRequest):
-        figures = run_validate(request, prefect, quiet)
+        figures = run_validate(request, prefect)
         show = partial(show_validation, request)
     if not quiet:
         show(figures)
@@ -195,12 +194,12 @@ def request_for(
     return request.named(period=f"{datetime.now(UTC):%Y-%m-%d}")
 
 
-def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def run_dataset(request: DatasetRequest, prefect: bool) -> dict[str, Any]:
     """Run the dataset stage and return its figures."""
     recipe = request.load()
-    announce(request, recipe, quiet)
     try:
-        with contextlib.nullcontext() if quiet else watching(recipe):
+        with dataset_progress():
+            announce(request, recipe)
             if prefect:
                 return run_flow("generate_dataset", request)
             return asyncio.run(_or_sigterm(_in_process(request, recipe)))
@@ -208,22 +207,19 @@ def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str
         raise Interrupted("run-interrupted", request.run) from None
 
 
-def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
+def announce(request: DatasetRequest, recipe: Recipe) -> None:
     """Say what is reused and what will be bought, before the first call. A ledger that cannot be read now, such as one
     that another run is making, is left to the run, which takes the lock first.
     """
     try:
-        ledger = None if quiet else _existing_ledger(request)
+        ledger = _existing_ledger(request)
     except StorageError:
         return
     if ledger is None:
         return
     try:
         expected = estimate(recipe, ledger, _given(request))
-        console.print(
-            f"resuming {request.run}: {ledger.replies:,} replies reused, about {expected['calls']:,} calls to buy",
-            highlight=False,
-        )
+        note(f"resuming {request.run}: {ledger.replies:,} replies reused, about {expected['calls']:,} calls to buy")
     finally:
         ledger.close()
 
@@ -243,22 +239,15 @@ def show_estimate(request: DatasetRequest, as_json: bool) -> None:
     if as_json:
         print_json(expected)
         return
-    console.print(estimate_text(expected, request.run, console.width), markup=False, highlight=False, soft_wrap=True)
+    say(estimate_text(expected, request.run, RESULTS.width))
 
 
 def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
     folder = run_path(Path(request.root), request.run)
-    console.print(f"[bold green]done[/] {verdict(figures)} in {number(figures['seconds'], '.1f')} s", highlight=False)
+    say_done(f"{verdict(figures)} in {number(figures['seconds'], '.1f')} s")
     if figures["rehearsal"]:
-        console.print(
-            "a rehearsal: the loopback provider wrote, judged and answered; its dollars are play money",
-            highlight=False,
-        )
-    console.print(
-        f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        say("a rehearsal: the loopback provider wrote, judged and answered; its dollars are play money")
+    say(f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}")
 
 
 async def _or_sigterm(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:

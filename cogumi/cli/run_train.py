@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.forecasts import forecast_adapters, forecast_json, told_of
-from cogumi.cli.output import console, print_json, table
-from cogumi.cli.training_bars import training_bars
+from cogumi.cli.output import print_json, print_table, say, say_done, warn
+from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted, RunError
 from cogumi.lm.chat import FORMATS
@@ -24,11 +24,11 @@ from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
 
 
-def run_train(request: TrainRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def run_train(request: TrainRequest, prefect: bool) -> dict[str, Any]:
     """Run the stage and return its figures."""
     section = train_section_of(request.load())
     try:
-        with training_bars(quiet, usd_per_hour=section.usd_per_hour):
+        with training_progress("train", usd_per_hour=section.usd_per_hour):
             return run_flow("train_models", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
@@ -53,19 +53,18 @@ def show_train_plan(request: TrainRequest, as_json: bool) -> None:
         arms = " and as many of plain SFT" if section.sft_control and section.algorithm != "sft" else ""
         arms += f", each at {len(section.sweep)} learning rates" if len(section.sweep) > 1 else ""
         what += f", {told['steps']:,} steps of {told['tokens'] / told['steps']:,.0f} tokens{arms}, {told['tasks']}"
-    console.print(f"adapter of {request.run}: {what}", highlight=False)
-    console.print(f"  {told_of(expected)}", highlight=False)
+    say(f"adapter of {request.run}: {what}")
+    say(f"  {told_of(expected)}")
 
 
 def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
     """What the stage made, and whether meta-training was worth it."""
     folder = run_path(Path(request.root), request.run)
     where = device_label(figures["device"])
-    console.print(
-        f"[bold green]done[/] adapter of {figures['parameters'] / 1e6:,.2f}M parameters, {figures['steps']:,} steps on "
+    say_done(
+        f"adapter of {figures['parameters'] / 1e6:,.2f}M parameters, {figures['steps']:,} steps on "
         f"{where}: held-out loss after adaptation {number(figures['loss_first'], '.3f')} before training, "
-        f"{number(figures['loss_last'], '.3f')} now",
-        highlight=False,
+        f"{number(figures['loss_last'], '.3f')} now"
     )
     if "table" in figures:
         of = held_out_tasks(figures)
@@ -75,8 +74,8 @@ def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
             for row in figures["table"]
         ]  # fmt: skip
         title = f"{figures['episodes']} held-out episodes of {figures['tasks']['test']} tasks, nats a token"
-        console.print(table(title, ["model", "used", "loss", "gain", "95%"], rows))
-        console.print(f"  {figures['verdict']}", highlight=False)
+        print_table(title, ["model", "used", "loss", "gain", "95%"], rows)
+        say(f"  {figures['verdict']}")
     if "thinking" in figures:
         rows = [
             [row["model"], row["difficulty"], number(row["prompts"], ","), percent(row["direct"], of=of),
@@ -84,13 +83,13 @@ def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
             for row, of in ((row, held_out_prompts(row)) for row in figures["thinking"])
         ]  # fmt: skip
         columns = ["model", "difficulty", "prompts", "direct", "draft and thinking", "95%"]
-        console.print(table("How held-out questions are answered", columns, rows))
+        print_table("How held-out questions are answered", columns, rows)
     if "thinking_not_measured" in figures:
-        console.print(f"[yellow]not counted when it thinks[/]: {figures['thinking_not_measured']}", highlight=False)
+        warn("not counted when it thinks", figures["thinking_not_measured"])
     for name, why in figures["trackers_failed"].items():
-        console.print(f"[yellow]{name} has no metrics of this run[/]: {why}", highlight=False)
+        warn(f"{name} has no metrics of this run", why)
     place = figures.get("artifact") or folder / "adapter"
-    console.print(f"  adapter: {place}", highlight=False, soft_wrap=True)
+    say(f"  adapter: {place}")
 
 
 def _counted(request: TrainRequest, recipe: Recipe) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress, SpinnerColumn, TextColumn
-
-from cogumi.cli.output import console, print_json, table
+from cogumi.cli.output import print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.evaluate.claim import check_validation, claim_for_validation
@@ -25,18 +24,20 @@ from cogumi.store.versions import Versions
 from cogumi.training.request import fetch_dataset
 
 
-def run_validate(request: ValidateRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def run_validate(request: ValidateRequest, prefect: bool) -> dict[str, Any]:
     """Run the stage and return its figures."""
     validation_section_of(request.load())
     try:
-        return run_flow("validate_model", request) if prefect else _in_process(request, quiet)
+        with progress("validate"):
+            return run_flow("validate_model", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
 
 
 def check_rows(request: ValidateRequest, recipe: Recipe) -> None:
     """The rows to validate on, before anything is trained. Raises RunError training-contaminated, as make_suite."""
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "suite", request.change) as folder:
+    opened = RunFolder.open(Path(request.root), request.run, recipe, request.command, "suite", request.change)
+    with progress("validate"), opened as folder:
         make_suite(recipe, folder, folder.dataset)
 
 
@@ -55,10 +56,7 @@ def show_validate_plan(request: ValidateRequest, as_json: bool) -> None:
         print_json(told)
         return
     shown = ", ".join(f"{count:,} {name}" for name, count in sources.items() if count)
-    console.print(
-        f"validation of {request.run}: {shown}; each model writes {told['tokens_at_most']:,} tokens at most",
-        highlight=False,
-    )
+    say(f"validation of {request.run}: {shown}; each model writes {told['tokens_at_most']:,} tokens at most")
 
 
 def show_validation(request: ValidateRequest, figures: dict[str, Any]) -> None:
@@ -66,7 +64,7 @@ def show_validation(request: ValidateRequest, figures: dict[str, Any]) -> None:
     show_table(figures)
     folder = run_path(Path(request.root), request.run)
     place = figures.get("artifact") or folder / "validation"
-    console.print(f"  validation: {place}", highlight=False, soft_wrap=True)
+    say(f"  validation: {place}")
 
 
 def show_table(figures: dict[str, Any]) -> None:
@@ -78,13 +76,13 @@ def show_table(figures: dict[str, Any]) -> None:
         for name, found, right, read in ((name, f, judged_rows(f), read_tokens(f)) for name, f in named)
     ]  # fmt: skip
     title = f"{figures['rows']:,} rows on {device_label(figures['device'])}"
-    console.print(table(title, ["model", "accuracy", "95%", "judged", "nll", "ppl", "bits/byte"], rows))
+    print_table(title, ["model", "accuracy", "95%", "judged", "nll", "ppl", "bits/byte"], rows)
     for name, found in named:
         lost = _lost(found["outcomes"])
         if lost:
-            console.print(f"  {name}: {lost}", highlight=False)
+            say(f"  {name}: {lost}")
         for k, of in found["pass_at"].items():
-            console.print(f"  {name}: pass@{k} {percent(of)}, sampled", highlight=False)
+            say(f"  {name}: pass@{k} {percent(of)}, sampled")
     for pair in figures["comparisons"]:
         accuracy, bits = pair["accuracy"], pair["bits_per_byte"]
         told = []
@@ -97,19 +95,16 @@ def show_table(figures: dict[str, Any]) -> None:
         if bits:
             mean = number(bits["mean"], "+.4f", compared_rows(bits))
             told.append(f"bits a byte {mean} ({pair['likelihood_verdict']})")
-        console.print(
-            f"  {pair['one']} over {pair['other']}: "
-            f"[bold]{verdict_text(pair['verdict'], pair.get('shortage', ''))}[/]; {'; '.join(told)}",
-            highlight=False,
-        )
+        found = verdict_text(pair["verdict"], pair.get("shortage", ""))
+        say(f"  {pair['one']} over {pair['other']}: ", (found, "bold"), f"; {'; '.join(told)}")
     for source, found in figures["relative_to_gpt4"].items():
         of = f"{found['model']}, {found['of']}" + (f", {found['date']}" if "date" in found else "")
-        console.print(f"  {source}: {percent(found['relative'])} of GPT-4's ({of})", highlight=False)
+        say(f"  {source}: {percent(found['relative'])} of GPT-4's ({of})")
     if figures["contaminated"] is not None:
-        console.print(f"  training rows with a benchmark's question: {figures['contaminated']}", highlight=False)
+        say(f"  training rows with a benchmark's question: {figures['contaminated']}")
 
 
-def _in_process(request: ValidateRequest, quiet: bool) -> dict[str, Any]:
+def _in_process(request: ValidateRequest) -> dict[str, Any]:
     recipe = request.load()
     if not request.suite:
         check_validation(recipe)
@@ -125,15 +120,8 @@ def _in_process(request: ValidateRequest, quiet: bool) -> dict[str, Any]:
             data = fetch_dataset(request, folder, opened(request.name) if request.dataset else None)
             make_suite(recipe, folder, data[0])
             suite = folder.path / "suite"
-        columns = (SpinnerColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
-            line = progress.add_task("")
-            for model in models:
-
-                def told(what: str, done: int, of: int, name: str = model.name) -> None:
-                    progress.update(line, description=f"{name}: {what}, {of:,} rows")
-
-                make_scores(recipe, folder, suite, model, device, told)
+        for model in models:
+            make_scores(recipe, folder, suite, model, device)
         figures = {**make_validation(recipe, folder, suite, models, device), "dataset": request.dataset or request.run}
         if request.dataset:
             validations = opened(request.models)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.cli.output import JsonOption, print_json, say
 from cogumi.errors import InputError, address_error
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.bill import MODELS
@@ -50,23 +51,23 @@ def serve_command(
         latency_s=latency_s, fault_share=fault_share, seed=seed, defect_share=defect_share, wrong_share=wrong_share,
         untidy_share=untidy_share, rpm=rpm or None, tpm=tpm or None, key=key, script=names, bill=bill,
     )  # fmt: skip
-    if as_json:
-        print_json({"models": list(MODELS), "faults": list(known_faults())})
-    else:
-        console.print(
-            f"models: {', '.join(MODELS)}\nOpenAI base_url: http://127.0.0.1:{port or 'PORT'}/v1"
-            "\nAnthropic base_url: the same without /v1\nCtrl-C ends it",
-            highlight=False,
-        )
+
+    def listening(bound: int) -> None:
+        if as_json:
+            print_json({"port": bound, "models": list(MODELS), "faults": list(known_faults())})
+            return
+        say(f"models: {', '.join(MODELS)}\nOpenAI base_url: http://127.0.0.1:{bound}/v1")
+        say("Anthropic base_url: the same without /v1\nCtrl-C ends it")
+
     try:
-        asyncio.run(_serve(behaviour, port))
+        asyncio.run(_serve(behaviour, port, listening))
     except OSError as error:
         raise address_error(error, f"127.0.0.1:{port}") from None
 
 
-async def _serve(behaviour: Behaviour, port: int) -> None:
+async def _serve(behaviour: Behaviour, port: int, listening: Callable[[int], None]) -> None:
     until = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, until.set)
-    await serve(behaviour, port, until)
+    await serve(behaviour, port, until, listening)

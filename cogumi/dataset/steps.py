@@ -28,6 +28,7 @@ from cogumi.dataset.shards import Grown, Pointer, load_answered, load_grown, rea
 from cogumi.dataset.training_rows import open_tokenizer
 from cogumi.domain import Difficulty, Question, Rejected
 from cogumi.errors import RunError
+from cogumi.phases import report_phase
 from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
 from cogumi.recipe.changes import same_export
 from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, read_receipt
@@ -48,9 +49,11 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
     """Open ledger, teachers and log of a run; close them whatever happens."""
     recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
     log, handler = _open_log(folder.path / "generation_log.txt")
+    report_phase("opening the ledger")
     ledger = Ledger.open(folder.ledger_url, folder.name)
     try:
         refuse_without_ledger(folder, ledger)
+        report_phase("preflight of the teachers")
         expected = estimate(recipe, ledger)
         findings = await preflight(recipe, needs_of(expected)) if recipe.preflight else []
         for finding in findings:
@@ -194,6 +197,7 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
 
     A complete artifact of the same rows that this recipe would publish alike is verified and kept as it is.
     """
+    report_phase("merge of the shards")
     rows, merged = plan.finished(run.folder.shards), Merge()
     inputs = hash_all(example.to_json() for example in merged.watch(rows))
     receipt = read_receipt(run.folder.dataset)
@@ -203,6 +207,7 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
             return held
     cells = merged.check(plan.expected())
     recipe = run.recipe
+    report_phase("tokenizer")
     tokenizer = open_tokenizer(recipe.dataset, rows, len(rows))
     figures = stage_figures(run, plan, given, merged, time.monotonic() - started)
     figures["tokenizer"] = {"source": tokenizer.source, "vocab_size": tokenizer.vocab_size}
@@ -216,6 +221,7 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
         **{key: figures[key] for key in _CARD_FIGURES},
     }
     section = recipe.dataset.model_dump(mode="json")
+    report_phase("export")
     with new_artifact(run.folder.dataset, "generate_dataset", inputs, section, recipe.seed) as draft:
         made = Publication(rows.shards(), cells, plan.near, recipe.dataset, tokenizer, facts)
         exported = write_exports(draft.path, made)

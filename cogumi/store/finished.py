@@ -1,7 +1,7 @@
 """What a run has finished, and by what: so that the same command again says so at once, and imports nothing for it.
 
-    note_finished(folder, "base", key, figures, ("base",))
-    finished_figures(folder, "base", key)        # the figures, or None where the stage has something to do
+note_finished(folder, "base", key, figures, ("base",))
+finished_figures(folder, "base", key)        # the figures, or None where the stage has something to do
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from cogumi.lm.chat import Encoded
 from cogumi.metrics.formatting import Sample
+from cogumi.phases import report_phase, within
 from cogumi.training.algorithms import Episode, Inner, MetaWeights, features
 from cogumi.training.body import LlamaBody
 from cogumi.training.gain import Mean, by_budget, episode_features, mean_of
@@ -116,10 +117,12 @@ def compare(
     losses: dict[Used, Tensor] = {}
     for name, weights in models.items():
         ways = (Way.AS_IT_IS, Way.ADAPTED, *((Way.CONTROL,) if name in controlled else ()))
-        for way, found_E in zip(ways, _adapted(body, head, weights, episodes, inner, token_budget, ways), strict=True):
-            losses[name, way] = found_E
-        if name in shown:
-            losses[name, Way.IN_CONTEXT] = in_context_losses(body, head, weights, episodes, inner, token_budget)
+        with within(name):
+            by_way = _adapted(body, head, weights, episodes, inner, token_budget, ways)
+            losses |= {(name, way): found_E for way, found_E in zip(ways, by_way, strict=True)}
+            if name in shown:
+                report_phase(Way.IN_CONTEXT)
+                losses[name, Way.IN_CONTEXT] = in_context_losses(body, head, weights, episodes, inner, token_budget)
     return Comparison(losses, [episode.task for episode in episodes])
 
 
@@ -165,7 +168,7 @@ def _adapted(
     ways: Sequence[Way],
 ) -> list[Tensor]:
     """Losses by way (each E): as it is, adapted, adapted on another task's support set. The body runs once for all."""
-    found = []
+    found: list[Tensor] = []
     with body.evaluating():
         slow = body.prepared(weights.slow)
         support, query = episode_features(body, head, slow, episodes, inner, token_budget)
@@ -177,6 +180,7 @@ def _adapted(
             return adapt_head(head, shown, weights.head, weights.rates, inner.steps, inner.clip, False)[0]
 
         for judged, own, other in zip(query, support, _partners(episodes), strict=True):
+            report_phase("adaptation", len(found), len(episodes), "episodes")
             found.append(torch.stack([head.loss(judged, fast(way, own, other)) for way in ways]))
     return list(torch.stack(found).double().cpu().unbind(-1))
 

@@ -18,6 +18,7 @@ from cogumi.lm.device import Device, claim_device
 from cogumi.lm.model import load_chat_tokenizer, load_llama, model_folder
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.metrics.formatting import Sample
+from cogumi.phases import report_phase, within
 from cogumi.recipe import content_hash
 from cogumi.store.artifacts import held_metrics, new_artifact, read_receipt
 from cogumi.store.files import read_json, sha256_of, write_atomic
@@ -59,6 +60,7 @@ def make_merged(pair: Pair, place: Path, held_out: HeldOut | None = None) -> dic
     base and merged model think, where one holds it in its own precision. Raises as merge, check_weights and
     check_outputs; StorageError disk-full, disk-error.
     """
+    report_phase("hashes of adapter and base")
     source = model_folder(pair.base)
     inputs = content_hash(
         [sha256_of(file) for file in sorted(pair.adapter.glob("adapter_*")) + sorted(source.glob("*.safetensors"))]
@@ -67,7 +69,9 @@ def make_merged(pair: Pair, place: Path, held_out: HeldOut | None = None) -> dic
     if held is not None:
         return held
     with new_artifact(place, STAGE, inputs, {}, 0) as draft:
+        report_phase("merge")
         merge(source, pair.adapter, draft.path)
+        report_phase("merge check: weights")
         weights = check_weights(source, pair.adapter, draft.path)
         draft.metrics |= {
             "targets": weights.targets, "untouched": weights.untouched, "merge_max_rel_err": weights.max_rel_err,
@@ -91,6 +95,7 @@ def held_out_of(dataset: Path, base: str, form: ChatFormat) -> HeldOut | None:
     """Of a dataset's validation part, and of its test part too for prompts; None where there is no dataset."""
     if read_receipt(dataset) is None:
         return None
+    report_phase("held-out rows")
     source = model_folder(base)
     config = read_json(source / "config.json")
     tokenizer = load_chat_tokenizer(source, int(config["vocab_size"]))
@@ -124,7 +129,8 @@ def _thinking(source: Path, merged: Path, held_out: HeldOut | None) -> dict[str,
         return {"thinking_not_measured": f"{error.code} {error.detail}".strip()}
     models = {name: partial(load_llama, str(folder), kept, device.torch_name)
               for name, folder in (("base", source), ("merged", merged))}  # fmt: skip
-    return {"thinking": thinking(models, held_out.asked, held_out.tokenizer)}
+    with within("thinking"):
+        return {"thinking": thinking(models, held_out.asked, held_out.tokenizer)}
 
 
 def _outputs(adapter: Path, source: Path, merged: Path, held_out: HeldOut | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from cogumi.lm.device import Device
 from cogumi.lm.model import load_as_llama
 from cogumi.lm.pieces import read_pieces
+from cogumi.phases import report_phase
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import read_json
@@ -59,6 +60,7 @@ def make_imitation(
     `target` is the final target or any model with its tokenizer, vocabulary and positions, such as its base. Raises as
     make_draft.
     """
+    report_phase("rows and draft")
     opening = open_draft(recipe, target.source)
     inputs = imitation_inputs(recipe, data.folder, opening)
     held = held_metrics(folder.path / ARTIFACT, inputs)

@@ -21,6 +21,7 @@ from transformers import LlamaForCausalLM
 from cogumi.lm.chat import Encoded
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.metrics.formatting import Sample
+from cogumi.phases import report_phase, within
 from cogumi.training.draft.acceptance import Accepted, acceptance
 from cogumi.training.draft.answers import response_logits_by_row, response_tokens
 from cogumi.training.gain import Mean, mean_of
@@ -159,7 +160,8 @@ def measure(
     prompts = [question.prompt for question in questions]
     for decoding, temperature in _TEMPERATURES.items():
         writing = Writing(how.most_tokens, temperature, how.seed + _EVAL_SEED)
-        rows = write_answers(target, prompts, writing, tokenizer)
+        with within(decoding):
+            rows = write_answers(target, prompts, writing, tokenizer)
 
         def judged(
             logits: Callable[[int, Tensor], Tensor], rows: Sequence[Encoded] = rows, temperature: float = temperature
@@ -171,8 +173,10 @@ def measure(
                 of[number] = acceptance(target_TV, given_TV, tokens_T, how.proposals, temperature)
             return [of[number] for number in range(len(rows))]
 
+        report_phase(f"{UNIGRAM}, {decoding}")
         found[UNIGRAM, decoding] = judged(lambda _, target_TV: unigram_V.expand_as(target_TV))
         for name, weights in arms.items():
+            report_phase(f"{name}, {decoding}")
             draft.load_state_dict(weights)
             theirs = _in_step(response_logits_by_row(draft, rows))
             found[name, decoding] = judged(theirs)

@@ -21,6 +21,7 @@ from transformers import LlamaForCausalLM
 from cogumi.lm.device import Device
 from cogumi.lm.model import load_llama
 from cogumi.lm.tokenizer import TrainingTokenizer
+from cogumi.phases import report_phase, within
 from cogumi.recipe import DraftSection, Recipe, content_hash
 from cogumi.store.artifacts import held_metrics, new_artifact, read_receipt, verify
 from cogumi.store.files import write_atomic, write_json
@@ -62,6 +63,7 @@ def make_draft(
     Raises InputError stage-not-in-recipe, corpus-unreadable, example-too-long, tokenizer-of-another-kind, and as
     load_llama; RunError loss-not-finite, run-stopped; StorageError artifact-damaged, disk-full, disk-error.
     """
+    report_phase("hashes of rows and models")
     opening = open_draft(recipe, target.source)
     section, place, tokenizer = opening.section, opening.target, opening.tokenizer
     inputs = _inputs(recipe, data.folder, opening.models)
@@ -138,7 +140,8 @@ def _measured(
     last = {name: weight.detach().cpu().clone() for name, weight in draft.state_dict().items()}
     arms = {SFT: made.sft, DISTILLED: last}
     how = Measuring(section.max_new_tokens, section.proposals, seed)
-    return measure(target, draft, arms, questions, counts_V, how, tokenizer)
+    with within("acceptance"):
+        return measure(target, draft, arms, questions, counts_V, how, tokenizer)
 
 
 def _figures(
