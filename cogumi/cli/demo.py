@@ -7,7 +7,8 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, note
-from cogumi.cli.run_stage import STAGES, request_for, run_stages
+from cogumi.cli.run_dataset import request_for
+from cogumi.cli.run_stage import STAGES, run_stages
 from cogumi.errors import InputError
 from cogumi.training.claim import training_is_installed
 

@@ -27,7 +27,7 @@ from cogumi.cli import (
     push,
     report,
     review,
-    run_stage,
+    run_commands,
     stack,
     teacher,
     versions,
@@ -43,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("demo")(demo.demo)
-app.command("run")(run_stage.run)
+app.add_typer(run_commands.app, name="run")
 app.command("compare-prompts")(compare_prompts.compare_prompts)
 app.command("adapt")(adapt.adapt)
 app.command("merge")(merge.merge)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.forecasts import forecast_base, forecast_json, told_of
-from cogumi.cli.output import print_json, say, say_done, warn
+from cogumi.cli.output import say, say_done, warn
 from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
@@ -31,19 +31,20 @@ def run_base(request: BaseRequest, prefect: bool) -> dict[str, Any]:
         raise Interrupted("run-interrupted", request.run) from None
 
 
-def show_plan(request: BaseRequest, as_json: bool) -> None:
-    """The dry run: what would be trained and what it needs. Raises InputError stage-not-in-recipe."""
+def show_plan(request: BaseRequest, quiet: bool) -> dict[str, Any]:
+    """The dry run, printed unless it is to be quiet: what would be trained and what it needs. Raises InputError
+    stage-not-in-recipe.
+    """
     recipe = request.load()
     section = section_of(recipe)
     tokens = section.steps * section.batch_windows * section.seq_length
     need = memory_gib(section, recipe.dataset.tokenizer.vocab_size)
     expected = forecast_base(recipe, Path(request.root))
-    if as_json:
-        told = {"run": request.run, "steps": section.steps, "tokens": tokens, "memory_gib": round(need, 2)}
-        print_json({**told, "forecast": forecast_json(expected)})
-        return
-    say(f"base of {request.run}: {section.steps:,} steps, {tokens:,} tokens, {need:.1f} GiB")
-    say(f"  {told_of(expected)}")
+    if not quiet:
+        say(f"base of {request.run}: {section.steps:,} steps, {tokens:,} tokens, {need:.1f} GiB")
+        say(f"  {told_of(expected)}")
+    plan = {"run": request.run, "steps": section.steps, "tokens": tokens, "memory_gib": round(need, 2)}
+    return {**plan, "forecast": forecast_json(expected)}
 
 
 def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.forecasts import forecast_draft, forecast_json, told_of
-from cogumi.cli.output import print_json, print_table, say, say_done
+from cogumi.cli.output import print_table, say, say_done
 from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
@@ -33,8 +33,8 @@ def run_draft(request: DraftRequest, prefect: bool) -> dict[str, Any]:
         raise Interrupted("run-interrupted", request.run) from None
 
 
-def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
-    """The dry run: steps of each part, and what they need where the target is at hand."""
+def show_draft_plan(request: DraftRequest, quiet: bool) -> dict[str, Any]:
+    """The dry run, printed unless it is to be quiet: steps of each part, and memory where the target is at hand."""
     recipe = request.load()
     section = draft_section_of(recipe)
     more = section.offline_steps + section.rounds * section.round_steps
@@ -44,15 +44,16 @@ def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
     }  # fmt: skip
     told["memory_gib"] = _memory(request, recipe)
     expected = None if request.target else forecast_draft(recipe, Path(request.root))
-    if as_json:
-        print_json({**told, "forecast": forecast_json(expected)})
-        return
+    plan = {**told, "forecast": forecast_json(expected)}
+    if quiet:
+        return plan
     memory = "" if told["memory_gib"] is None else f", about {told['memory_gib']:.1f} GiB"
     say(
         f"draft of {request.run}: {section.sft_steps:,} steps on teacher text, {more:,} on the target's, "
         f"{told['control_steps']:,} of the control, {section.rows_per_step} rows each{memory}"
     )
     say(f"  {told_of(expected)}")
+    return plan
 
 
 def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.forecasts import forecast_adapters, forecast_json, told_of
-from cogumi.cli.output import print_json, print_table, say, say_done, warn
+from cogumi.cli.output import print_table, say, say_done, warn
 from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted, RunError
@@ -34,9 +34,9 @@ def run_train(request: TrainRequest, prefect: bool) -> dict[str, Any]:
         raise Interrupted("run-interrupted", request.run) from None
 
 
-def show_train_plan(request: TrainRequest, as_json: bool) -> None:
-    """The dry run: what would be trained and what it needs. Where dataset and base are at hand, they are read, and
-    whatever is wrong with them is said.
+def show_train_plan(request: TrainRequest, quiet: bool) -> dict[str, Any]:
+    """The dry run, printed unless it is to be quiet: what would be trained and what it needs. Where dataset and base
+    are at hand, they are read, and whatever is wrong with them is said.
     """
     recipe = request.load()
     section = train_section_of(recipe)
@@ -45,9 +45,9 @@ def show_train_plan(request: TrainRequest, as_json: bool) -> None:
         "memory_gib": round(adapter_memory_gib(recipe), 2), **_counted(request, recipe),
     }  # fmt: skip
     expected = forecast_adapters(recipe, Path(request.root), told.get("tokens"))
-    if as_json:
-        print_json({**told, "forecast": forecast_json(expected)})
-        return
+    plan = {**told, "forecast": forecast_json(expected)}
+    if quiet:
+        return plan
     what = f"{section.algorithm} ({section.preset}), at least {told['memory_gib']:.1f} GiB"
     if "steps" in told:
         arms = " and as many of plain SFT" if section.sft_control and section.algorithm != "sft" else ""
@@ -55,6 +55,7 @@ def show_train_plan(request: TrainRequest, as_json: bool) -> None:
         what += f", {told['steps']:,} steps of {told['tokens'] / told['steps']:,.0f} tokens{arms}, {told['tasks']}"
     say(f"adapter of {request.run}: {what}")
     say(f"  {told_of(expected)}")
+    return plan
 
 
 def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:

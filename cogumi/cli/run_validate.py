@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cogumi.cli.output import print_json, print_table, say
+from cogumi.cli.output import print_table, say
 from cogumi.cli.progress import progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
@@ -41,8 +41,10 @@ def check_rows(request: ValidateRequest, recipe: Recipe) -> None:
         make_suite(recipe, folder, folder.dataset)
 
 
-def show_validate_plan(request: ValidateRequest, as_json: bool) -> None:
-    """The dry run: which rows, and how many tokens may be written. Files are checked, no model is opened."""
+def show_validate_plan(request: ValidateRequest, quiet: bool) -> dict[str, Any]:
+    """The dry run, printed unless it is to be quiet: which rows, and how many tokens may be written. Files are checked,
+    no model is opened.
+    """
     recipe = request.load()
     section = validation_section_of(recipe)
     check_validation(recipe)
@@ -52,11 +54,10 @@ def show_validate_plan(request: ValidateRequest, as_json: bool) -> None:
     sources |= {"held-out, at most": section.held_out_rows, "fresh": section.fresh_rows, "ranked": section.ranked_rows}
     written = sum(sources.values()) - section.ranked_rows
     told = {"run": request.run, "rows": sources, "tokens_at_most": written * section.max_new_tokens}
-    if as_json:
-        print_json(told)
-        return
-    shown = ", ".join(f"{count:,} {name}" for name, count in sources.items() if count)
-    say(f"validation of {request.run}: {shown}; each model writes {told['tokens_at_most']:,} tokens at most")
+    if not quiet:
+        shown = ", ".join(f"{count:,} {name}" for name, count in sources.items() if count)
+        say(f"validation of {request.run}: {shown}; each model writes {told['tokens_at_most']:,} tokens at most")
+    return told
 
 
 def show_validation(request: ValidateRequest, figures: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
@@ -12,6 +11,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any
 
+from cogumi.cli.interrupts import run_until_interrupted
 from cogumi.errors import InputError
 
 
@@ -29,7 +29,7 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
 
     with sigterm_interrupts():
         try:
-            return dict(asyncio.run(flow(request)) if flow.isasync else flow(request))
+            return dict(run_until_interrupted(flow(request), sigterm=False) if flow.isasync else flow(request))
         except TerminationSignal:
             raise KeyboardInterrupt from None
         except RuntimeError as error:

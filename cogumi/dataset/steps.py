@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -205,6 +206,8 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
         held = held_metrics(run.folder.dataset, inputs)
         if held is not None:
             return held
+    if not len(rows):
+        raise RunError("no-rows", _commonest_reason(plan, given))
     cells = merged.check(plan.expected())
     recipe = run.recipe
     report_phase("tokenizer")
@@ -229,6 +232,15 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
         draft.metrics.update(figures)
     run.log.info("published %d rows in %s", len(rows), run.folder.dataset.name)
     return draft.metrics
+
+
+def _commonest_reason(plan: Plan, given: Given | None) -> str:
+    """Why questions were not kept, most frequent first."""
+    reasons = Counter({f"quarantine/{reason}": count for reason, count in given.reasons().items()} if given else {})
+    for shard in plan.grown.values():
+        reasons += shard.rejected
+    reasons += plan.answers.rejected
+    return ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(3)) or "no question was given"
 
 
 async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:

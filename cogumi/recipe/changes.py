@@ -42,6 +42,9 @@ class Change:
     old: Any
     new: Any
 
+    def to_json(self) -> dict[str, Any]:
+        return {"key": self.key, "old": self.old, "new": self.new}
+
     def __str__(self) -> str:
         return f"{self.key}: {_shown(self.old)} -> {_shown(self.new)}"
 

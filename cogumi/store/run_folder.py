@@ -133,7 +133,7 @@ def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: 
 
 def _record(path: Path, run: dict[str, Any], found: RunChanges, recipe: dict[str, Any], command: str) -> None:
     """Write the recipe that is used from now on, and what it was before."""
-    changes = [{"key": change.key, "old": change.old, "new": change.new} for change in found.changes]
+    changes = [change.to_json() for change in found.changes]
     history = [*run.get("changes", []), {"at": _now(), "command": command, "keys": changes}]
     write_json(path / "run.json", {**run, "recipe": recipe, "command": command or run["command"], "changes": history})
 
