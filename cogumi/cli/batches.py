@@ -9,10 +9,8 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.dataset.cancel import cancel_batches
 from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import check_recipe
-from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 
 
@@ -24,6 +22,9 @@ def batches(
 ) -> None:
     """List a run's batches. What a cancelled one had answered is still read when the run is resumed."""
     folder = run_path(root, name)
+    from cogumi.dataset.cancel import cancel_batches
+    from cogumi.store.ledger import Ledger
+
     recipe = check_recipe(read_run(folder)["recipe"])
     cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
     ledger = Ledger.view(RunFolder(folder, name, True).ledger_url, name)

@@ -7,8 +7,7 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.errors import InputError
-from cogumi.training.claim import training_is_installed
+from cogumi.training.claim import need_torch
 
 
 def push(
@@ -19,8 +18,7 @@ def push(
     as_json: bool = JsonOption,
 ) -> None:
     """Send an artifact to a model hub, in one commit, checked before and after."""
-    if not training_is_installed():
-        raise InputError("torch-missing", "push")
+    need_torch("push")
     from cogumi.lm.push import check_folder, plan_push
     from cogumi.lm.push import push as send
     from cogumi.training.cards import card_of_artifact, name_is_asked_for

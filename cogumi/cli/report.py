@@ -7,7 +7,6 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json
-from cogumi.report.build import write_report
 from cogumi.report.html import verdict
 from cogumi.store.run_folder import run_path
 
@@ -19,6 +18,8 @@ def report(
 ) -> None:
     """Write a run's report, complete or not yet."""
     folder = run_path(root, name)
+    from cogumi.report.build import write_report
+
     made = write_report(folder)
     if as_json:
         print_json(made)

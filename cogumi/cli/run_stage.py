@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,21 +24,20 @@ from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.estimate import estimate
 from cogumi.dataset.given import write_quarantine
 from cogumi.dataset.request import DatasetRequest
-from cogumi.dataset.steps import generate, open_dataset_run
-from cogumi.dataset.versions import open_plan, publish_version
 from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted, StorageError
 from cogumi.evaluate.claim import check_validation, claim_for_validation
 from cogumi.evaluate.request import ValidateRequest
 from cogumi.recipe import Recipe, load_recipe, preset_names
-from cogumi.report.build import write_report
 from cogumi.report.html import verdict
-from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 from cogumi.store.versions import Versions
 from cogumi.system.request import PipelineRequest
 from cogumi.training.claim import claim_for_adapters, claim_for_base, claim_for_draft
 from cogumi.training.request import BaseRequest, DraftRequest, ModelRequest, TrainRequest
+
+if TYPE_CHECKING:
+    from cogumi.store.ledger import Ledger
 
 STAGES = ("dataset", "base", "train", "draft", "validate")
 _FIGURES = {"base": "pretrain_base", "train": "train_models", "draft": "train_draft", "validate": "validate_model"}
@@ -284,6 +283,10 @@ async def _or_sigterm(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, An
 
 
 async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
+    from cogumi.dataset.steps import generate, open_dataset_run
+    from cogumi.dataset.versions import open_plan, publish_version
+    from cogumi.report.build import write_report
+
     with RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder:
         request.keep(folder.path)
         given = request.read_questions(recipe)
@@ -299,6 +302,8 @@ async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]
 
 
 def _existing_ledger(request: DatasetRequest) -> Ledger | None:
+    from cogumi.store.ledger import Ledger
+
     folder = run_path(Path(request.root), request.run)
     if not (folder / "run.json").is_file():
         return None

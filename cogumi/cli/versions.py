@@ -7,7 +7,6 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.dataset.versions import diff_versions
 from cogumi.store.versions import Versions
 
 app = typer.Typer(help="Published versions of a dataset.", no_args_is_help=True)
@@ -55,6 +54,8 @@ def diff(
     as_json: bool = JsonOption,
 ) -> None:
     """Rows added, removed and answered differently, by cell."""
+    from cogumi.dataset.versions import diff_versions
+
     versions = Versions(root, name)
     found = diff_versions(versions, versions.get(older), versions.get(newer))
     if as_json:

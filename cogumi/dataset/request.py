@@ -10,8 +10,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from cogumi.dataset.given import Given, read_questions
-from cogumi.dataset.versions import as_of_period
-from cogumi.recipe import Recipe, load_recipe
+from cogumi.recipe import Recipe, as_of_period, load_recipe
 from cogumi.store.requests import RecipeRequest
 from cogumi.store.versions import Versions
 from cogumi.teachers.server.rehearsal import as_rehearsal

@@ -55,7 +55,7 @@ def score_candidate(
 ) -> tuple[Scores, dict[str, Any]]:
     """The scores of a model that is opened for it, and its figures with all that they depend on.
 
-    Raises InputError maths-missing, and as open_candidate.
+    Raises InputError extra-missing, and as open_candidate.
     """
     began = time.monotonic()
     with open_candidate(candidate, device.torch_name) as opened:
@@ -82,7 +82,7 @@ def score(
     judge: Judge,
     told: Told = lambda what, done, of: None,
 ) -> Scored:
-    """Of every row, in the order given. Raises InputError maths-missing."""
+    """Of every row, in the order given. Raises InputError extra-missing."""
     told("reading", 0, len(rows))
     likelihoods = _likelihoods(opened, rows, how)
     found: dict[int, tuple[Judgement, str]] = {}

@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess  # nosec B404 # git only, fixed arguments
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -29,6 +29,7 @@ from cogumi.store.files import write_json
 RUN_FORMAT = 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _VERSIONS_OF = ("prefect", "aiohttp", "openai", "anthropic", "sqlalchemy", "pydantic")
+"""Packages that a run depends on; those of an extra are told where it is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +113,18 @@ def _check_or_write(path: Path, name: str, recipe: Recipe, command: str) -> int 
         "cogumi": __version__,
         "git": _git_revision(),
         "python": platform.python_version(),
-        "versions": {package: metadata.version(package) for package in _VERSIONS_OF},
+        "versions": _versions(),
     }
     write_json(path / "run.json", fresh)
     return None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _VERSIONS_OF:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 @contextmanager
