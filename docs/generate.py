@@ -103,7 +103,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _command(name: str, command: Any, parts: list[str]) -> None:
-    children = getattr(command, "commands", {})
+    children = command.loaded() if hasattr(command, "loaded") else getattr(command, "commands", {})
     if not children:
         lines = [f"## {name}\n", (command.help or "").strip(), ""]
         for parameter in command.params:

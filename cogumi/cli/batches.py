@@ -9,10 +9,8 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, print_json, print_table, say
-from cogumi.dataset.cancel import cancel_batches
 from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import stored_recipe
-from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 
 
@@ -24,6 +22,9 @@ def batches(
 ) -> None:
     """List a run's batches. What a cancelled one had answered is still read when the run is resumed."""
     folder = run_path(root, name)
+    from cogumi.dataset.cancel import cancel_batches
+    from cogumi.store.ledger import Ledger
+
     run = read_run(folder)
     recipe = stored_recipe(run["recipe"], run["format"])
     cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []

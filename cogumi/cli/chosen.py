@@ -12,7 +12,7 @@ from cogumi.lm.chat import FORMATS, PLAIN, ChatFormat
 from cogumi.recipe import stored_recipe
 from cogumi.store.artifacts import RECEIPT, read_receipt, verify
 from cogumi.store.run_folder import RunFolder, read_run, run_path
-from cogumi.training.claim import training_is_installed
+from cogumi.training.claim import need_torch
 from cogumi.training.request import base_of_run
 
 RunOption = typer.Option("", "--run", help="The run whose adapter and base are meant.")
@@ -32,11 +32,10 @@ class Chosen:
 
 
 def choose(command: str, run: str, adapter: Path | None, base: str, root: Path) -> Chosen:
-    """Raises InputError torch-missing, adapter-not-named; RunError run-not-found, run-without-request,
+    """Raises InputError extra-missing, adapter-not-named; RunError run-not-found, run-without-request,
     run-without-base.
     """
-    if not training_is_installed():
-        raise InputError("torch-missing", command)
+    need_torch(command)
     if not run:
         if adapter is None or not base:
             raise InputError("adapter-not-named", command)

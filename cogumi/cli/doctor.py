@@ -20,12 +20,11 @@ from cogumi.cli.output import JsonOption, print_json, print_table
 from cogumi.cli.progress import progress
 from cogumi.dataset.estimate import estimate, needs_of
 from cogumi.errors import CogumiError, StorageError
+from cogumi.extras import EXTRA_OF, missing
 from cogumi.phases import report_phase
 from cogumi.recipe import TeacherSection, load_recipe
 from cogumi.sandbox import sandbox_problem
 from cogumi.store.objects import ObjectStore, put_twice
-from cogumi.store.schema import open_engine, prepare
-from cogumi.teachers.preflight import preflight
 from cogumi.teachers.pricing import price_of, price_table
 
 Check = Callable[[], str]
@@ -39,10 +38,13 @@ def doctor(
     as_json: bool = JsonOption,
 ) -> None:
     """Run every check; exit code 1 if one fails."""
+    from cogumi.teachers.preflight import preflight
+
     checks: list[tuple[str, Check]] = [
         ("python", _python),
         ("prefect server imports", _prefect_server),
         ("packages", _packages),
+        ("extras", _extras),
         ("cores", lambda: f"{os.cpu_count()}"),
         ("memory", _memory),
         ("disk space", lambda: _disk(root)),
@@ -88,8 +90,8 @@ def _try(name: str, check: Check) -> tuple[bool, str]:
 
 
 def _python() -> str:
-    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
-        raise ValueError(f"{platform.python_version()}; 3.11 or 3.12 is needed")
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        raise ValueError(f"{platform.python_version()}; 3.11, 3.12 or 3.13 is needed")
     return platform.python_version()
 
 
@@ -99,9 +101,13 @@ def _prefect_server() -> str:
 
 
 def _packages() -> str:
-    return ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("aiohttp", "openai", "anthropic", "sqlalchemy", "pandas")
-    )
+    return ", ".join(f"{name} {metadata.version(name)}" for name in ("aiohttp", "pyarrow", "sqlalchemy", "tokenizers"))
+
+
+def _extras() -> str:
+    absent = dict.fromkeys(extra for module, extra in EXTRA_OF.items() if missing(module))
+    there = [extra for extra in dict.fromkeys(EXTRA_OF.values()) if extra not in absent]
+    return f"installed: {', '.join(there) or 'none'}; not: {', '.join(absent) or 'none'}"
 
 
 def _memory() -> str:
@@ -132,6 +138,8 @@ def _fsync(root: Path) -> str:
 
 
 def _ledger() -> str:
+    from cogumi.store.schema import open_engine, prepare
+
     url = os.environ.get("COGUMI_LEDGER_URL")
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(url or f"sqlite:///{folder}/ledger.db")

@@ -10,8 +10,6 @@ import typer
 from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.cli.progress import progress
 from cogumi.errors import RunError
-from cogumi.store.backup import backup, restore, runs_in
-from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run, run_path
 
 app = typer.Typer(help="The record of every call: totals, backup, restore.", no_args_is_help=True)
@@ -23,6 +21,8 @@ def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_jso
     """Attempts and money by stage, model and state."""
     folder = run_path(root, name)
     read_run(folder)
+    from cogumi.store.ledger import Ledger
+
     ledger = Ledger.view(_url(folder), name)
     try:
         rows = ledger.table("stage", "model", "state")
@@ -55,6 +55,8 @@ def backup_command(
     """Copy a run's ledger into one file, consistent even while the run goes on."""
     folder = run_path(root, name)
     read_run(folder)
+    from cogumi.store.backup import backup
+
     with progress("ledger backup"):
         copied = backup(_url(folder), name, destination)
     _say(
@@ -76,6 +78,8 @@ def restore_command(
     """Copy a backup into a run that lost its ledger."""
     folder = run_path(root, name)
     read_run(folder)
+    from cogumi.store.backup import restore, runs_in
+
     held = runs_in(source)
     if not held:
         raise RunError("run-not-found", f"{source} holds no run")

@@ -8,9 +8,8 @@ import typer
 
 from cogumi.cli.output import JsonOption, print_json, print_table, say, say_done, warn
 from cogumi.cli.progress import progress
-from cogumi.errors import InputError
 from cogumi.phases import report_phase
-from cogumi.training.claim import training_is_installed
+from cogumi.training.claim import need_torch
 
 
 def push(
@@ -21,8 +20,7 @@ def push(
     as_json: bool = JsonOption,
 ) -> None:
     """Send an artifact to a model hub, in one commit, checked before and after."""
-    if not training_is_installed():
-        raise InputError("torch-missing", "push")
+    need_torch("push")
     from cogumi.lm.push import check_folder, plan_push
     from cogumi.lm.push import push as send
     from cogumi.training.cards import card_of_artifact, name_is_asked_for

@@ -8,7 +8,6 @@ import typer
 
 from cogumi.cli.output import JsonOption, print_json, say
 from cogumi.cli.progress import progress
-from cogumi.report.build import write_report
 from cogumi.report.html import verdict
 from cogumi.store.run_folder import run_path
 
@@ -20,6 +19,8 @@ def report(
 ) -> None:
     """Write a run's report, complete or not yet."""
     folder = run_path(root, name)
+    from cogumi.report.build import write_report
+
     with progress("report"):
         made = write_report(folder)
     if as_json:

@@ -12,7 +12,6 @@ import typer
 from cogumi.cli.output import JsonOption, print_json, say
 from cogumi.dataset.published import Published, open_published
 from cogumi.dataset.review import ReviewFormat, export_review, read_decisions
-from cogumi.dataset.reviewed import apply_decisions
 from cogumi.errors import InputError
 from cogumi.store.versions import Versions
 
@@ -52,6 +51,8 @@ def apply(
     as_json: bool = JsonOption,
 ) -> None:
     """Carry decisions out and publish the result as the next version."""
+    from cogumi.dataset.reviewed import apply_decisions
+
     versions = Versions(root, name)
     decisions = read_decisions(_format(form), path)
     reviewed = versions.get(which)

@@ -12,7 +12,6 @@ from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
 from cogumi.metrics.formatting import number
-from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import claim_for_base, memory_gib, section_of
@@ -64,6 +63,7 @@ def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:
 def _in_process(request: BaseRequest) -> dict[str, Any]:
     recipe = request.load()
     device = claim_for_base(recipe)
+    from cogumi.report.build import write_report
     from cogumi.training.base import DatasetInput, make_base
     from cogumi.training.fitting import Step
 

@@ -13,7 +13,6 @@ from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
 from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
-from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import claim_for_draft, draft_memory_gib, draft_section_of
@@ -99,6 +98,7 @@ def _in_process(request: DraftRequest) -> dict[str, Any]:
         target = fetch_target(request, folder, targets)
         device = claim_for_draft(recipe, target[0])
         dataset = fetch_dataset(request, folder, datasets)
+        from cogumi.report.build import write_report
         from cogumi.training.adapters import ModelInput
         from cogumi.training.base import DatasetInput
         from cogumi.training.draft.stage import make_draft

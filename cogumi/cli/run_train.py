@@ -14,7 +14,6 @@ from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import device_label
 from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
-from cogumi.report.build import of_merging, write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import adapter_memory_gib, claim_for_adapters, train_section_of, training_is_installed
@@ -121,6 +120,7 @@ def _in_process(request: TrainRequest) -> dict[str, Any]:
     with RunFolder.open(Path(request.root), request.run, recipe, request.command, "train", request.change) as folder:
         request.keep(folder.path)
         dataset, base = fetch_dataset(request, folder, datasets), fetch_base(request, folder, bases)
+        from cogumi.report.build import of_merging, write_report
         from cogumi.training.adapters import ModelInput
         from cogumi.training.base import DatasetInput
         from cogumi.training.merged import merge_trained

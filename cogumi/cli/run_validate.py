@@ -18,7 +18,6 @@ from cogumi.evaluate.suite_stage import make_suite, validation_section_of
 from cogumi.lm.device import device_label
 from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
-from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.request import fetch_dataset
@@ -115,6 +114,7 @@ def _in_process(request: ValidateRequest) -> dict[str, Any]:
         models = fetch_models(request, recipe, folder, opened)
         device = claim_for_validation(recipe, models)
         from cogumi.evaluate.stage import make_scores, make_validation
+        from cogumi.report.build import write_report
 
         suite = fetch_suite(request, folder, opened)
         if suite is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import typer
 
 from cogumi.cli.dataset_progress import dataset_progress
@@ -94,6 +93,8 @@ def resume(
 
 def trigger(api: str, deployment: str, request: Request) -> dict[str, Any]:
     """Start a deployment with a request. Raises InputError form-refused, StorageError server-unreachable."""
+    import httpx
+
     try:
         found = httpx.get(f"{api}/deployments/name/{deployment}", timeout=20).raise_for_status().json()
         body = {"parameters": {"request": request.model_dump(mode="json")}, "state": {"type": "SCHEDULED"}}

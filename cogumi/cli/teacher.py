@@ -6,15 +6,15 @@ import asyncio
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from cogumi.cli.output import JsonOption, print_json, say
 from cogumi.errors import InputError, address_error
-from cogumi.teachers.server.app import Behaviour
-from cogumi.teachers.server.bill import MODELS
-from cogumi.teachers.server.faults import known_faults
-from cogumi.teachers.server.serve import serve
+
+if TYPE_CHECKING:
+    from cogumi.teachers.server.app import Behaviour
 
 app = typer.Typer(help="The embedded teacher.", no_args_is_help=True)
 
@@ -41,6 +41,10 @@ def serve_command(
     as_json: bool = JsonOption,
 ) -> None:
     """Serve OpenAI chat and models and Anthropic messages on loopback, until interrupted."""
+    from cogumi.teachers.server.app import Behaviour
+    from cogumi.teachers.server.bill import MODELS
+    from cogumi.teachers.server.faults import known_faults
+
     names = [name for name in script.split(",") if name]
     unknown = sorted(set(names) - {*known_faults(), "ok"})
     if unknown:
@@ -66,6 +70,8 @@ def serve_command(
 
 
 async def _serve(behaviour: Behaviour, port: int, listening: Callable[[int], None]) -> None:
+    from cogumi.teachers.server.serve import serve
+
     until = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,7 +8,6 @@ import typer
 
 from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.cli.progress import progress
-from cogumi.dataset.versions import diff_versions
 from cogumi.store.versions import Versions
 
 app = typer.Typer(help="Published versions of a dataset.", no_args_is_help=True)
@@ -57,6 +56,8 @@ def diff(
     as_json: bool = JsonOption,
 ) -> None:
     """Rows added, removed and answered differently, by cell."""
+    from cogumi.dataset.versions import diff_versions
+
     versions = Versions(root, name)
     with progress("versions diff"):
         found = diff_versions(versions, versions.get(older), versions.get(newer))

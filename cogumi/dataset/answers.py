@@ -10,13 +10,12 @@ import asyncio
 from dataclasses import dataclass
 
 from cogumi.dataset.context import DatasetRun
-from cogumi.dataset.grow import utc
 from cogumi.dataset.parse import clean
 from cogumi.dataset.prompts import answer_prompt
 from cogumi.dataset.shards import Answered
 from cogumi.dataset.tags import parse_tagged
 from cogumi.dataset.verify import as_verification
-from cogumi.domain import Difficulty, Example, Question, Reasoning, Rejected
+from cogumi.domain import Difficulty, Example, Question, Reasoning, Rejected, utc
 from cogumi.recipe import AnswersSection
 from cogumi.teachers.types import Reply
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cogumi.dataset.progress import Progress
 from cogumi.dataset.route import Way
@@ -15,10 +16,12 @@ from cogumi.domain import Question
 from cogumi.errors import CogumiError
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.run_folder import RunFolder
-from cogumi.teachers.preflight import Finding
-from cogumi.teachers.staff import Staff
 from cogumi.teachers.types import Cache, Reply
 from cogumi.teachers.wire_errors import WireError
+
+if TYPE_CHECKING:
+    from cogumi.teachers.preflight import Finding
+    from cogumi.teachers.staff import Staff
 
 Watcher = Callable[["DatasetRun"], None]
 WATCHER: ContextVar[Watcher | None] = ContextVar("dataset-watcher", default=None)

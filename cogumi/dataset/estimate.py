@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cogumi.dataset.hidden import hidden_questions
 from cogumi.dataset.judge import hidden_count
@@ -19,8 +19,10 @@ from cogumi.dataset.prompts import answer_prompt, guide_tokens, judge_prompt, qu
 from cogumi.dataset.route import Calls, Route, Way, choose_routes
 from cogumi.domain import Cell, Difficulty
 from cogumi.recipe import DatasetSection, JudgeSection, Recipe, TeacherSection
-from cogumi.store.ledger import Ledger
-from cogumi.teachers.preflight import Needs
+from cogumi.teachers.types import Needs
+
+if TYPE_CHECKING:
+    from cogumi.store.ledger import Ledger
 
 _PASS_RATE = 0.9
 _QUESTION_TOKENS, _SCORE_TOKENS, _TRAIT_TOKENS, _EASY_TOKENS, _HARD_TOKENS = 60, 35, 30, 150, 750

@@ -12,8 +12,7 @@ from pydantic import Field
 
 from cogumi.dataset.given import Given, read_questions
 from cogumi.dataset.requirements import check_domains
-from cogumi.dataset.versions import as_of_period
-from cogumi.recipe import Recipe, load_recipe
+from cogumi.recipe import Recipe, as_of_period, load_recipe
 from cogumi.store.requests import ROOT, RecipeRequest
 from cogumi.store.versions import Versions
 from cogumi.teachers.server.rehearsal import as_rehearsal

@@ -48,8 +48,9 @@ DATA: dict[str, ErrorEntry] = {
     "stage-not-in-recipe": ErrorEntry(
         "The recipe has no section for this stage.", "Add the section the message names, or use a preset that has it."
     ),
-    "torch-missing": ErrorEntry(
-        "This stage needs PyTorch and transformers, which are not installed.", "pip install 'cogumi[train]'."
+    "extra-missing": ErrorEntry(
+        "This needs packages that are not part of the core installation.",
+        "Install the extra that the message names; in a checkout: pip install -c constraints.txt -e '.[EXTRA]'.",
     ),
     "corpus-unreadable": ErrorEntry(
         "There is no text to train a base model on, or none that is held out.",

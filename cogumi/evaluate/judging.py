@@ -87,7 +87,7 @@ class Judge:
             self._maths.close()
 
     def judge(self, rows: Sequence[BenchmarkRow], answers: Sequence[Answer]) -> list[Judgement]:
-        """In the order given; programs run several at once. Raises InputError maths-missing."""
+        """In the order given; programs run several at once. Raises InputError extra-missing."""
         pairs = list(zip(rows, answers, strict=True))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             running = {

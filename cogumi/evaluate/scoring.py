@@ -53,7 +53,7 @@ def score_candidate(
 ) -> tuple[Scores, dict[str, Any]]:
     """The scores of a model that is opened for it, and its figures with all that they depend on.
 
-    Raises InputError maths-missing, and as open_candidate.
+    Raises InputError extra-missing, and as open_candidate.
     """
     began = time.monotonic()
     with within(candidate.name), open_candidate(candidate, device.torch_name) as opened:
@@ -79,7 +79,7 @@ def score(
     how: ValidationSection,
     judge: Judge,
 ) -> Scored:
-    """Of every row, in the order given. Raises InputError maths-missing."""
+    """Of every row, in the order given. Raises InputError extra-missing."""
     with within("references"):
         likelihoods = _likelihoods(opened, rows, how)
     found: dict[int, tuple[Judgement, str]] = {}

@@ -51,7 +51,7 @@ def make_scores(
     """Score one model on the rows of a suite's folder; returns its figures. Scores of the same model, rows and way of
     asking are taken as they are.
 
-    Raises InputError suite-*, maths-missing, and as open_candidate; RunError sandbox-missing; StorageError.
+    Raises InputError suite-*, extra-missing, and as open_candidate; RunError sandbox-missing; StorageError.
     """
     section = validation_section_of(recipe)
     inputs = _inputs_of(section, suite, model)

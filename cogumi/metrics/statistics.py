@@ -13,9 +13,11 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _Z = 1.959964  # 95%
 _DRAWS = 10_000
@@ -90,6 +92,8 @@ def difference(
     rows, mean = len(one), sum(total for total, _ in sums) / sum(weight for _, weight in sums)
     if len(sums) < max(2, least):
         return Difference(mean, -math.inf, math.inf, rows, len(sums))
+    import numpy as np  # noqa: PLC0415 - the extra `train`; intervals of shares do without
+
     means = np.sort(_drawn_means(np.array(sums, dtype=np.float64), seed))
     low, high = float(means[_DRAWS * 25 // 1000]), float(means[-1 - _DRAWS * 25 // 1000])
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
@@ -130,6 +134,8 @@ def power(rows: int, discordant: float, gain: float, level: float = 0.05) -> flo
 
 def _drawn_means(sums_C2: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Means of so many draws of clusters (sum, rows), as many as there are; a few draws at a time, within 64 MiB."""
+    import numpy as np  # noqa: PLC0415
+
     chance, count = np.random.default_rng(seed), len(sums_C2)
     at_once = max(1, (1 << 22) // count)
     means = []

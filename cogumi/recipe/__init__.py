@@ -6,6 +6,7 @@ Presets lie in deployments/recipes (in the wheel: cogumi/recipes). An unknown ke
 """
 
 from cogumi.recipe.loading import (
+    as_of_period,
     check_recipe,
     content_hash,
     hash_all,
@@ -63,6 +64,7 @@ __all__ = [
     "TrainSection",
     "ValidationSection",
     "as_of_format",
+    "as_of_period",
     "check_recipe",
     "content_hash",
     "hash_all",

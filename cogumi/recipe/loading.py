@@ -78,6 +78,14 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return {**below, **above, **both}
 
 
+def as_of_period(recipe: Recipe, period: str) -> Recipe:
+    """The recipe with the period in its seed; without a period unchanged."""
+    if not period:
+        return recipe
+    seed = int.from_bytes(hashlib.sha256(f"{recipe.seed}/{period}".encode()).digest()[:4], "big")
+    return recipe.model_copy(update={"seed": seed})
+
+
 def content_hash(value: Any) -> str:
     """16 hex digits of sha256 over canonical JSON: the identity used by memos, receipts and cache keys."""
     if isinstance(value, BaseModel):

@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess  # nosec B404 # git only, fixed arguments
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -30,6 +30,7 @@ from cogumi.store.run_changes import RunChanges, find_changes, refuse
 RUN_FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _VERSIONS_OF = ("prefect", "aiohttp", "openai", "anthropic", "sqlalchemy", "pydantic")
+"""Packages that a run depends on; those of an extra are told where it is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: 
         "cogumi": __version__,
         "git": _git_revision(),
         "python": platform.python_version(),
-        "versions": {package: metadata.version(package) for package in _VERSIONS_OF},
+        "versions": _versions(),
     }
     write_json(path / "run.json", fresh)
     return None
@@ -140,6 +141,14 @@ def _record(path: Path, run: dict[str, Any], found: RunChanges, recipe: dict[str
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _VERSIONS_OF:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cogumi.errors import InputError
+from cogumi.extras import need
 from cogumi.recipe import BatchSection, Recipe, TeacherSection
 from cogumi.store.ledger import Ledger
 from cogumi.teachers.anthropic_messages import AnthropicWire
-from cogumi.teachers.batch_desk import BatchDesk
+from cogumi.teachers.batch_desk import SDKS, BatchDesk
 from cogumi.teachers.batching import BatchedTeacher
 from cogumi.teachers.budget import Budget
 from cogumi.teachers.keys import key_for
@@ -85,7 +86,7 @@ class Staff:
 async def open_staff(recipe: Recipe, ledger: Ledger, run_folder: Path) -> AsyncIterator[Staff]:
     """Start what the recipe needs and close it afterwards.
 
-    Raises InputError url-refused or key-missing, BudgetError price-unknown: all before the first call.
+    Raises InputError url-refused, key-missing or extra-missing, BudgetError price-unknown: all before the first call.
     """
     totals = ledger.totals()
     budget = Budget(recipe.budget.max_usd, totals.cost_nanousd, totals.at_risk_nanousd)
@@ -142,8 +143,14 @@ def unsent_teachers(recipe: Recipe, ledger: Ledger) -> dict[str, LedgeredTeacher
 
 
 def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
-    """How the embedded provider behaves for a recipe; its bill lies in the run folder."""
+    """How the embedded provider behaves for a recipe; its bill lies in the run folder.
+
+    Raises InputError extra-missing where it is to know Reasoning Gym's answers and the extra `gym` is not installed.
+    """
     section = recipe.loopback
+    families = [part for part in recipe.dataset.augment if part.source.startswith(GYM)]
+    if families:
+        need("dataset.augment reasoning_gym", "reasoning_gym")
     return Behaviour(
         latency_s=section.latency_s,
         fault_share=section.fault_share,
@@ -156,11 +163,7 @@ def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
         bill=run_folder / BILL_FILE,
         batch_s=section.batch_s,
         batch_fault_share=section.fault_share,
-        gym=[
-            (part.source.removeprefix(f"{GYM}_"), recipe.seed, 2 * part.rows + 100)
-            for part in recipe.dataset.augment
-            if part.source.startswith(GYM)
-        ],
+        gym=[(part.source.removeprefix(f"{GYM}_"), recipe.seed, 2 * part.rows + 100) for part in families],
     )
 
 
@@ -178,7 +181,8 @@ def shared_limiters(recipe: Recipe) -> dict[str, Limiter]:
 
 
 def open_desk(section: TeacherSection, loopback_url: str = "") -> BatchDesk:
-    """The batch API of a teacher. Raises InputError url-refused or key-missing."""
+    """The batch API of a teacher. Raises InputError url-refused, key-missing, extra-missing."""
+    need(f"batches of {section.model}", *SDKS)
     root, http = _root(section, loopback_url), section.allow_loopback_http or section.base_url == "loopback"
     if section.wire == "anthropic":  # the SDKs take a second to import, which only batches are worth
         from cogumi.teachers.anthropic_batch import AnthropicBatchDesk  # noqa: PLC0415

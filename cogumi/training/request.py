@@ -9,9 +9,8 @@ from typing import ClassVar, Self
 from pydantic import Field
 
 from cogumi.dataset.requirements import check_domains
-from cogumi.dataset.versions import as_of_period
 from cogumi.errors import RunError
-from cogumi.recipe import Recipe, load_recipe
+from cogumi.recipe import Recipe, as_of_period, load_recipe
 from cogumi.store.requests import ROOT, RecipeRequest
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions

@@ -17,9 +17,9 @@ from cogumi.store.artifacts import new_artifact
 from cogumi.store.files import write_atomic, write_json, write_jsonl
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder
-from cogumi.teachers.preflight import Needs, preflight, refuse
+from cogumi.teachers.preflight import preflight, refuse
 from cogumi.teachers.staff import Staff, open_staff
-from cogumi.teachers.types import Reply
+from cogumi.teachers.types import Needs, Reply
 from cogumi.teachers.wire_errors import WireError
 
 _VERIFIED_AT_ONCE = 4

@@ -109,11 +109,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert done.exit_code == 0 and "Usage" in done.output
 
 
-def test_it_starts_fast_and_tells_its_version(tmp_path: Path) -> None:
-    """What takes a second to import (SDKs, pandas, torch, Prefect) is imported where it is used."""
-    code = "import sys, cogumi.cli.main; print([m for m in ('anthropic', 'openai', 'pandas', 'torch', 'prefect') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert done.stdout.strip() == "[]", done
+def test_it_tells_its_version(tmp_path: Path) -> None:
     assert cogumi("--version", cwd=tmp_path).stdout.strip()
 
 

@@ -104,7 +104,7 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
     made = load_recipe("tiny", ["dataset.augment=[{source: reasoning_gym_math, rows: 3}]"]).model_copy(
         update={"seed": 999_983}  # not in the cache
     )
-    with pytest.raises(InputError, match=r"augment-unreadable.*cogumi\[gym\]"):
+    with pytest.raises(InputError, match=r"extra-missing.*cogumi\[gym\]"):
         augmented_questions(made)
     assert find_task("reasoning_gym/gcd/999983/1", "x") is None
 
