@@ -9,7 +9,7 @@ import typer
 
 from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.errors import RunError
-from cogumi.store.artifacts import find_artifacts, leftovers, verify
+from cogumi.store.artifacts import find_artifacts, leftovers, replaced_artifacts, verify
 
 app = typer.Typer(help="Published artifacts and their receipts.", no_args_is_help=True)
 _ROOT = typer.Option(Path("runs"), "--root", help="Folder that holds the runs.")
@@ -57,11 +57,14 @@ def show(
 @app.command("gc")
 def gc(
     root: Path = _ROOT,
+    replaced: bool = typer.Option(
+        False, "--replaced", help="Also artifacts that others have taken the place of (RUN/replaced/)."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would go."),
     as_json: bool = JsonOption,
 ) -> None:
     """Remove what a kill left behind: drafts, part files, checkpoints of what is finished. Published artifacts stay."""
-    found = leftovers(root)
+    found = leftovers(root) + (replaced_artifacts(root) if replaced else [])
     for path in found if not dry_run else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     names = [str(path.relative_to(root)) for path in found]

@@ -31,6 +31,8 @@ def interruptible_twice() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    global _interrupts
+    _interrupts = 0
     before = signal.signal(signal.SIGINT, _on_interrupt)
     try:
         yield

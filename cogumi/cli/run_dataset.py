@@ -1,4 +1,7 @@
-"""The dataset stage from the command line: its request, its forecast, the run, and what it made."""
+"""The dataset stage from the command line: its request, its forecast, the run, and what it made.
+
+What a run needs is imported by it, so that a refusal and a finished run are quick.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cogumi.cli.dataset_progress import dataset_progress
-from cogumi.cli.estimate_table import estimate_text
-from cogumi.cli.interrupts import run_until_interrupted
 from cogumi.cli.output import RESULTS, note, print_json, say, say_done, warn
-from cogumi.cli.with_prefect import run_flow
-from cogumi.dataset.forecast import check_changes, existing_run, forecast
-from cogumi.dataset.given import write_quarantine
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.requirements import check_keys
-from cogumi.dataset.steps import generate, open_dataset_run
-from cogumi.dataset.versions import open_plan, publish_version
 from cogumi.errors import Interrupted, StorageError
 from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe
-from cogumi.report.build import write_report
 from cogumi.report.html import verdict
 from cogumi.store.run_folder import RunFolder, changes_of_run, read_run, run_path
 from cogumi.store.versions import Versions
@@ -45,6 +39,11 @@ def run_dataset(request: DatasetRequest, prefect: bool) -> dict[str, Any]:
     """Run the dataset stage and return its figures."""
     recipe = request.load()
     check_keys(recipe)
+    from cogumi.cli.dataset_progress import dataset_progress
+    from cogumi.cli.interrupts import run_until_interrupted
+    from cogumi.cli.with_prefect import run_flow
+    from cogumi.dataset.forecast import check_changes
+
     asyncio.run(check_changes(request, recipe, request.open_versions()))
     try:
         with dataset_progress():
@@ -60,6 +59,8 @@ def announce(request: DatasetRequest, recipe: Recipe) -> None:
     """Say what is reused and what will be bought, before the first call. A ledger that cannot be read now, such as one
     that another run is making, is left to the run, which takes the lock first.
     """
+    from cogumi.dataset.forecast import existing_run
+
     try:
         folder = existing_run(Path(request.root), request.run)
         expected = None if folder is None else _forecast(request, recipe)
@@ -81,6 +82,9 @@ def show_forecast(request: DatasetRequest, as_json: bool) -> None:
 
 def dataset_forecast(request: DatasetRequest, quiet: bool) -> dict[str, Any]:
     """The forecast with `changes`, the keys that differ from the run that exists; printed unless it is to be quiet."""
+    from cogumi.cli.estimate_table import estimate_text
+    from cogumi.dataset.forecast import existing_run
+
     recipe = request.load()
     folder = existing_run(Path(request.root), request.run)
     found = None if folder is None else changes_of_run(folder.path, read_run(folder.path), recipe)
@@ -105,11 +109,18 @@ def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
 
 
 def _forecast(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
+    from cogumi.dataset.forecast import existing_run, forecast
+
     folder = existing_run(Path(request.root), request.run)
     return asyncio.run(forecast(recipe, folder, request.read_questions(recipe), request.open_versions()))
 
 
 async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
+    from cogumi.dataset.given import write_quarantine
+    from cogumi.dataset.steps import generate, open_dataset_run
+    from cogumi.dataset.versions import open_plan, publish_version
+    from cogumi.report.build import write_report
+
     with RunFolder.open(Path(request.root), request.run, recipe, request.command, change=request.change) as folder:
         request.keep(folder.path)
         given = request.read_questions(recipe)

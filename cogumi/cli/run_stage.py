@@ -197,6 +197,7 @@ def _finished(request: DatasetRequest | ModelRequest, recipe: Recipe) -> dict[st
     folder = run_path(Path(request.root), request.run)
     if not (folder / "report.html").is_file():
         return None
+    read_run(folder)  # one that a newer version has made is left alone
     key = _key(request, recipe)
     return finished_figures(folder, _stage(request), key) if key else None
 

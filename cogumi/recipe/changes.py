@@ -23,7 +23,7 @@ NOT_CONTENT: dict[str, set[str]] = {
     "dataset": {"deadline_h", "checkpoint_rows", "max_rounds"},
     "base": {"usd_per_hour"},
     "train": {"trackers", "usd_per_hour", "processes", "shard_base"},
-    "draft": {"usd_per_hour"},
+    "draft": {"usd_per_hour", "save_every"},
     "validation": {"token_budget"},
 }
 """Keys of a section that change how it is run, and not what comes of it."""

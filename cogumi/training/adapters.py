@@ -28,6 +28,7 @@ from cogumi.lm.model import load_chat_tokenizer, load_llama, model_folder
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.phases import report_phase, within
 from cogumi.recipe import Recipe, TrainSection, content_hash
+from cogumi.recipe.changes import NOT_CONTENT
 from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of, write_json
 from cogumi.store.run_folder import RunFolder
@@ -274,7 +275,7 @@ def _inputs(recipe: Recipe, dataset: Path, base: Path) -> str:
     )
 
 
-_NOT_OF_THE_RESULT = {"base", "revision", "trackers", "usd_per_hour", "processes", "shard_base"}
+_NOT_OF_THE_RESULT = {"base", "revision", *NOT_CONTENT["train"]}  # the base counts by its bytes
 
 
 def model_hashes(folder: Path) -> dict[str, str]:

@@ -22,6 +22,7 @@ from cogumi.lm.model import generation_config
 from cogumi.lm.tokenizer import TrainingTokenizer, load_tokenizer
 from cogumi.phases import report_phase
 from cogumi.recipe import BaseSection, DraftSection, Recipe, content_hash, hash_all
+from cogumi.recipe.changes import NOT_CONTENT
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of
 from cogumi.store.run_folder import RunFolder
@@ -186,7 +187,7 @@ def _inputs(recipe: Recipe, hashes: dict[str, str], texts: list[Path]) -> str:
     """
     read = {name: hashes[name] for name in READ if name in hashes}
     more = hash_all(sha256_of(file) for file in texts)
-    section = section_of(recipe).model_dump(mode="json", exclude={"texts", "usd_per_hour"})
+    section = section_of(recipe).model_dump(mode="json", exclude={"texts", *NOT_CONTENT["base"]})
     found = [section, recipe.seed, recipe.dataset.chat_format, read, more]
     if recipe.train is not None and not recipe.train.base:  # its held-out tasks are kept from the base
         found.append(split_inputs(recipe))

@@ -23,6 +23,7 @@ from cogumi.lm.model import load_llama
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.phases import report_phase, within
 from cogumi.recipe import DraftSection, Recipe, content_hash
+from cogumi.recipe.changes import NOT_CONTENT
 from cogumi.store.artifacts import held_metrics, new_artifact, read_receipt, verify
 from cogumi.store.files import write_atomic, write_json
 from cogumi.store.run_folder import RunFolder
@@ -42,7 +43,7 @@ from cogumi.training.stopping import Stop
 STAGE = "train_draft"
 ARTIFACT = "draft"
 TABLE = "acceptance.json"
-_NOT_OF_THE_RESULT = {"target", "model", "revision", "save_every", "usd_per_hour"}
+_NOT_OF_THE_RESULT = {"target", "model", "revision", *NOT_CONTENT["draft"]}  # models count by their bytes
 
 
 def make_draft(

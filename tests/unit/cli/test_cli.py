@@ -49,7 +49,8 @@ def test_a_tiny_run_from_the_command_line_and_what_can_be_asked_of_it(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["stages"]["generate_dataset"]["rows"] == 80
     again = cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path)
-    assert again.returncode == 0 and "replies reused, about 0 calls to buy" in again.stderr
+    assert again.returncode == 0 and "the dataset is finished, nothing to buy" in again.stderr
+    assert "done 80 rows" in again.stdout
     report = json.loads(cogumi("report", "tiny", "--json", cwd=tmp_path).stdout)
     assert report["stages"]["generate_dataset"]["status"] == "completed"
     (artifact,) = json.loads(cogumi("artifacts", "ls", "--json", cwd=tmp_path).stdout)
@@ -59,8 +60,11 @@ def test_a_tiny_run_from_the_command_line_and_what_can_be_asked_of_it(tmp_path: 
     states = {row["state"] for row in json.loads(cogumi("ledger", "show", "tiny", "--json", cwd=tmp_path).stdout)}
     assert "received" in states and "intent" not in states
     assert cogumi("ledger", "backup", "tiny", "copy.db", cwd=tmp_path).returncode == 0
-    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm", "finished.json"):
         (tmp_path / "runs" / "tiny" / name).unlink(missing_ok=True)
+    lost = cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path)
+    refused(lost, "ledger-missing", 4)
+    assert "cogumi ledger restore" in lost.stderr
     assert cogumi("ledger", "restore", "copy.db", "--to", "tiny", cwd=tmp_path).returncode == 0
     resumed = cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path)
     assert resumed.returncode == 0 and "about 0 calls to buy" in resumed.stderr
@@ -116,7 +120,13 @@ def test_it_tells_its_version(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "exit_code"),
     [
-        (["run", "datset"], "stage-unknown", 2),
+        (["run", "datset"], "usage", 2),
+        (["run", "dataset", "--base", "b"], "usage", 2),
+        (["run", "train", "--rehearse"], "usage", 2),
+        (["run", "all", "--suite", "s"], "usage", 2),
+        (["run", "dataset", "--set"], "usage", 2),
+        (["run", "dataset", "--set", "dataset.cells={finance: {easy: 5}}", "--dry-run"], "domain-unknown", 2),
+        (["run", "base", "--set", "dataset.cells={finance: {easy: 5}}"], "domain-unknown", 2),
         (["demo", "--only", "training"], "stage-unknown", 2),
         (["run", "train", "--base", "No Such"], "request-bad-value", 2),
         (["run", "dataset", "--recipe", "dmeo"], "recipe-not-found", 2),
@@ -255,6 +265,7 @@ def test_a_newer_run_folder_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(ledger) as connection:
         connection.execute("update meta set value = '99'")
     connection.close()
+    (tmp_path / "runs" / "tiny" / "finished.json").unlink()
     refused(cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path), "ledger-newer", 3)
     path = tmp_path / "runs" / "tiny" / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
