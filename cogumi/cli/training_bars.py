@@ -9,7 +9,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from cogumi.cli.output import console
-from cogumi.metrics.formatting import number
+from cogumi.metrics.formatting import number, usd
 from cogumi.training.watching import WATCHER
 
 
@@ -40,6 +40,7 @@ class _Lines:
             self._lines[what] = self._progress.add_task(what, total=step.steps, told="")
         if getattr(step, "gain", None) is not None:
             self._gain[what] = f", gain {number(step.gain, '.3f')}"
-        money = f", ${step.seconds / 3600 * self._price:,.2f}" if self._price else ""
-        told = f"loss {number(step.loss, '.3f')}{self._gain.get(what, '')}, {step.tokens_per_s:,.0f} tokens/s{money}"
+        money = f", {usd(step.seconds / 3600 * self._price, ',.2f')}" if self._price else ""
+        loss, speed = number(step.loss, ".3f"), number(step.tokens_per_s, ",.0f")
+        told = f"loss {loss}{self._gain.get(what, '')}, {speed} tokens/s{money}"
         self._progress.update(self._lines[what], completed=step.step, told=told)
