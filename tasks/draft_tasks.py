@@ -81,7 +81,7 @@ def _watch() -> Callable[[str, Any], None]:
         outer(part, step)
         if part != told_of or time.monotonic() - told > _TOLD_EVERY_S:
             told, told_of = time.monotonic(), part
-            loss = number(step.loss, ".4f")
-            logger.info("%s, step %d: loss %s, %.0f tokens/s", part, step.step, loss, step.tokens_per_s)
+            loss, speed = number(step.loss, ".4f"), number(step.tokens_per_s, ".0f")
+            logger.info("%s, step %d: loss %s, %s tokens/s", part, step.step, loss, speed)
 
     return watch

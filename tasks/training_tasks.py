@@ -51,7 +51,8 @@ def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device:
         outer("base", step)
         if time.monotonic() - told > _TOLD_EVERY_S:
             told = time.monotonic()
-            logger.info("step %d: loss %s, %.0f tokens/s", step.step, number(step.loss, ".4f"), step.tokens_per_s)
+            loss, speed = number(step.loss, ".4f"), number(step.tokens_per_s, ".0f")
+            logger.info("step %d: loss %s, %s tokens/s", step.step, loss, speed)
 
     where = DatasetInput(Path(data[0]), data[1])
     with phases_logged():
@@ -77,8 +78,8 @@ def train_adapter(
         if step.gain is not None or time.monotonic() - told > _TOLD_EVERY_S:
             told = time.monotonic()
             gain = "" if step.gain is None else f", held-out gain {number(step.gain, '.4f')}"
-            loss = number(step.loss, ".4f")
-            logger.info("%s, step %d: loss %s%s, %.0f tokens/s", arm, step.step, loss, gain, step.tokens_per_s)
+            loss, speed = number(step.loss, ".4f"), number(step.tokens_per_s, ".0f")
+            logger.info("%s, step %d: loss %s%s, %s tokens/s", arm, step.step, loss, gain, speed)
 
     dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*base)
     with phases_logged():

@@ -39,7 +39,7 @@ class Sample:
 
 def number(value: float | None, spec: str = ".4g", of: Sample | None = None) -> str:
     """A number by a format specification, or why there is none."""
-    return format(value, spec) if _known(value) else _reason(of)
+    return format(value, spec) if is_known(value) else _reason(of)
 
 
 def percent(value: float | None, spec: str = ".1%", of: Sample | None = None) -> str:
@@ -49,7 +49,7 @@ def percent(value: float | None, spec: str = ".1%", of: Sample | None = None) ->
 
 def usd(value: float | None, spec: str = ",.4f") -> str:
     """Dollars, or why there are none."""
-    return f"${value:{spec}}" if _known(value) else _reason(None)
+    return f"${value:{spec}}" if is_known(value) else _reason(None)
 
 
 def interval(ends: Sequence[float | None] | None, spec: str = ".4g", of: Sample | None = None) -> str:
@@ -61,7 +61,7 @@ def estimate(
     value: float | None, ends: Sequence[float | None] | None, spec: str = ".4g", of: Sample | None = None
 ) -> str:
     """A number with its interval in brackets, or why there is none."""
-    if not _known(value):
+    if not is_known(value):
         return _reason(of)
     return f"{value:{spec}} ({_between(ends, spec) or f'interval: {_reason(of)}'})"
 
@@ -75,18 +75,19 @@ def described(name: str, value: Any, of: Sample | None = None) -> str:
         return ", ".join(f"{key}: ({shown})" if nested else f"{key}: {shown}" for key, shown, nested in parts)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(described("", part, of) for part in value)
-    if value is None or (isinstance(value, float) and not _known(value)):
+    if value is None or (isinstance(value, float) and not is_known(value)):
         return _reason(None)
     return str(value)
 
 
 def _between(ends: Sequence[float | None] | None, spec: str) -> str:
     """Empty where the interval is null."""
-    known = [format(end, spec) for end in ends or () if _known(end)]
+    known = [format(end, spec) for end in ends or () if is_known(end)]
     return " to ".join(known) if len(known) == 2 else ""
 
 
-def _known(value: float | None) -> TypeGuard[float]:
+def is_known(value: float | None) -> TypeGuard[float]:
+    """Whether a figure is a number, and not null in JSON."""
     return value is not None and math.isfinite(value)
 
 

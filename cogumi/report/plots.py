@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Sequence
-from math import isfinite, log10
+from math import log10
 
 from markupsafe import Markup, escape
 
-from cogumi.metrics.formatting import Sample, number
+from cogumi.metrics.formatting import Sample, is_known, number
 
 ARMS = {
     "meta": "Meta-training: query loss after adaptation, by step",
@@ -95,7 +95,7 @@ def curve(points: Sequence[tuple[int, float]], title: str, control: tuple[str, f
     if not points:
         return Markup("")
     shown = _means(points)
-    name, level = control
+    name, level = control[0], control[1] if is_known(control[1]) else None
     levels = [value for _, value in shown] + ([] if level is None else [level])
     low, high = min(levels), max(levels)
     first, last = shown[0][0], max(shown[-1][0], shown[0][0] + 1)
@@ -126,7 +126,7 @@ def image_url(plot: Markup) -> str:
 
 def _length(value: float | None) -> float:
     """Of a bar: none for a value that is null."""
-    return value if value is not None and isfinite(value) else 0.0
+    return value if is_known(value) else 0.0
 
 
 def _means(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
