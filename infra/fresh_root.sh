@@ -95,9 +95,12 @@ fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh14x', b'lo', 0x41))"
   "${enter[@]}" bash -c 'cd /project && exec "$@"' fresh "$@"
 }
 
-if [ "${1:-}" = --inside ]; then
-  shift
-  inside "$@"
-else
-  main "$@"
-fi
+{ # read as a whole, so that a change of this file does not change what is running
+  if [ "${1:-}" = --inside ]; then
+    shift
+    inside "$@"
+  else
+    main "$@"
+  fi
+  exit
+}

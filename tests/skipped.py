@@ -28,7 +28,7 @@ REMEDIES = {
     "PostgreSQL": "apt-get install postgresql, with a role that may create databases; COGUMI_TEST_POSTGRES names another server",
     "reasoning-gym": "apt-get install gcc python3-dev, then make install-gym",
     "redis-server": "apt-get install redis-server",
-    "root": "run the tests as root",
+    "root with CAP_SYS_ADMIN": "run the tests as root, in a container that is --privileged",
     "strace": "apt-get install strace",
     "systemd-analyze": "apt-get install systemd",
     "unshare": "apt-get install util-linux",
