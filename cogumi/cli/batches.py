@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.dataset.cancel import cancel_batches
 from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import check_recipe
@@ -25,7 +26,8 @@ def batches(
     """List a run's batches. What a cancelled one had answered is still read when the run is resumed."""
     folder = run_path(root, name)
     recipe = check_recipe(read_run(folder)["recipe"])
-    cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
+    with progress("batches"):
+        cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
     ledger = Ledger.view(RunFolder(folder, name, True).ledger_url, name)
     try:
         found = ledger.batches()
