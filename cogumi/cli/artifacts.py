@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.errors import RunError
 from cogumi.store.artifacts import find_artifacts, leftovers, replaced_artifacts, verify
 
@@ -46,7 +47,8 @@ def show(
     place = root / name
     if not (place / "receipt.json").is_file():
         raise RunError("run-not-found", f"no artifact {name!r} under {root}")
-    receipt = verify(place)
+    with progress("artifacts show"):
+        receipt = verify(place)
     if as_json:
         print_json(receipt)
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import stored_recipe
 from cogumi.store.run_folder import RunFolder, read_run, run_path
@@ -27,7 +28,8 @@ def batches(
 
     run = read_run(folder)
     recipe = stored_recipe(run["recipe"], run["format"])
-    cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
+    with progress("batches"):
+        cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
     ledger = Ledger.view(RunFolder(folder, name, True).ledger_url, name)
     try:
         found = ledger.batches()

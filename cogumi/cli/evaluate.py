@@ -16,6 +16,7 @@ from cogumi.evaluate.reference import read_recorded
 from cogumi.evaluate.request import Candidate
 from cogumi.evaluate.row import BenchmarkRow, Scoring
 from cogumi.evaluate.suite import SUITE, read_suite
+from cogumi.phases import report_phase
 from cogumi.recipe import ValidationSection
 from cogumi.sandbox import Sandbox, open_sandbox
 
@@ -48,25 +49,27 @@ def evaluate(
     given = {name: read_recorded(Path(file)) for name, file in map(_pair, recorded)}
     judged_in = _sandbox(rows, sandbox, trusted)
     device = claim_for_models(named)
-    from cogumi.evaluate.comparison import compare, gate
-    from cogumi.evaluate.judging import Judge
-    from cogumi.evaluate.scoring import score_candidate
-    from cogumi.evaluate.table import table_of, write_scores, write_table
-
-    how = ValidationSection.model_validate({
-        "max_new_tokens": max_new_tokens, "max_seq_length": max_seq_length, "choices": choices,
-        "code_samples": code_samples, "temperature": temperature, "seed": seed,
-    })  # fmt: skip
-    scored, told = {}, {}
-    with progress("evaluate"), Judge(judged_in) as judge:
-        for model in named:
-            scored[model.name], told[model.name] = score_candidate(model, device, rows, how, judge)
-            write_scores(out, scored[model.name])  # so that what was read is kept, whatever becomes of the next
     first, last = named[0].name, named[-1].name
-    found: dict[str, Any] = {
-        **table_of(scored, told, rows, first, last, given), "contaminated": None, "device": device.to_json()
-    }  # fmt: skip
-    write_table(out, found, scored, rows, how.samples, seed)
+    with progress("evaluate"):
+        from cogumi.evaluate.comparison import compare, gate
+        from cogumi.evaluate.judging import Judge
+        from cogumi.evaluate.scoring import score_candidate
+        from cogumi.evaluate.table import table_of, write_scores, write_table
+
+        how = ValidationSection.model_validate({
+            "max_new_tokens": max_new_tokens, "max_seq_length": max_seq_length, "choices": choices,
+            "code_samples": code_samples, "temperature": temperature, "seed": seed,
+        })  # fmt: skip
+        scored, told = {}, {}
+        with Judge(judged_in) as judge:
+            for model in named:
+                scored[model.name], told[model.name] = score_candidate(model, device, rows, how, judge)
+                write_scores(out, scored[model.name])  # so that what was read is kept, whatever becomes of the next
+        report_phase("comparison of the models")
+        found: dict[str, Any] = {
+            **table_of(scored, told, rows, first, last, given), "contaminated": None, "device": device.to_json()
+        }  # fmt: skip
+        write_table(out, found, scored, rows, how.samples, seed)
     if not as_json:
         show_table(found)
         say(f"  {out}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from cogumi.cli.forecasts import forecast_adapters, forecast_json, told_of
 from cogumi.cli.output import print_table, say, say_done, warn
+from cogumi.cli.progress import progress
 from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted, RunError
@@ -39,9 +40,11 @@ def show_train_plan(request: TrainRequest, quiet: bool) -> dict[str, Any]:
     """
     recipe = request.load()
     section = train_section_of(recipe)
+    with progress("train"):
+        counted = _counted(request, recipe)
     told: dict[str, Any] = {
         "run": request.run, "preset": section.preset, "algorithm": section.algorithm,
-        "memory_gib": round(adapter_memory_gib(recipe), 2), **_counted(request, recipe),
+        "memory_gib": round(adapter_memory_gib(recipe), 2), **counted,
     }  # fmt: skip
     expected = forecast_adapters(recipe, Path(request.root), told.get("tokens"))
     plan = {**told, "forecast": forecast_json(expected)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from typing import Any
 
 from cogumi.cli.interrupts import run_until_interrupted
 from cogumi.errors import InputError
+
+_CATALOGUED = re.compile(r"^\[[a-z-]+\] .*\n  cause:  |Finished in state .*Error: \[[a-z-]+\]", re.DOTALL)
 
 
 def run_flow(name: str, request: Any) -> dict[str, Any]:
@@ -27,6 +31,7 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
         raise InputError("from-wheel", str(error)) from None
     from prefect.exceptions import TerminationSignal
 
+    _show_errors_once()
     with sigterm_interrupts():
         try:
             return dict(run_until_interrupted(flow(request), sigterm=False) if flow.isasync else flow(request))
@@ -36,6 +41,20 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
             if "ephemeral Prefect API server" not in str(error):
                 raise
             raise InputError("prefect-no-server", str(error)) from None
+
+
+class _NoCataloguedErrors(logging.Filter):
+    """Leaves errors of the catalogue to the command, which prints them itself at its end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _CATALOGUED.search(record.getMessage()) is None
+
+
+def _show_errors_once() -> None:
+    """Errors of the catalogue go to the dashboard's logs, and to the terminal once."""
+    for handler in logging.getLogger("prefect").handlers:
+        if not any(isinstance(each, _NoCataloguedErrors) for each in handler.filters):
+            handler.addFilter(_NoCataloguedErrors())
 
 
 @contextmanager
