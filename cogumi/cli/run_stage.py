@@ -15,25 +15,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.cli.run_base import run_base, show_base, show_plan
-from cogumi.cli.run_draft import run_draft, show_draft, show_draft_plan
-from cogumi.cli.run_train import run_train, show_adapter, show_train_plan
-from cogumi.cli.run_validate import check_rows, run_validate, show_validate_plan, show_validation
-from cogumi.cli.watch import watching
 from cogumi.cli.with_prefect import run_flow
-from cogumi.dataset.estimate import estimate
-from cogumi.dataset.given import write_quarantine
 from cogumi.dataset.request import DatasetRequest
 from cogumi.domain import Difficulty
 from cogumi.errors import InputError, Interrupted, StorageError
-from cogumi.evaluate.claim import check_validation, claim_for_validation
 from cogumi.evaluate.request import ValidateRequest
 from cogumi.recipe import Recipe, load_recipe, preset_names
-from cogumi.report.html import verdict
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 from cogumi.store.versions import Versions
 from cogumi.system.request import PipelineRequest
-from cogumi.training.claim import claim_for_adapters, claim_for_base, claim_for_draft
 from cogumi.training.request import BaseRequest, DraftRequest, ModelRequest, TrainRequest
 
 if TYPE_CHECKING:
@@ -107,6 +97,10 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
 
     What this machine cannot train is said before a row is bought.
     """
+    from cogumi.cli.run_validate import check_rows
+    from cogumi.evaluate.claim import check_validation, claim_for_validation
+    from cogumi.training.claim import claim_for_adapters, claim_for_base, claim_for_draft
+
     recipe, wanted = request.load(), STAGES[: STAGES.index(last) + 1]
     if "base" in wanted and recipe.base is not None:
         claim_for_base(recipe)
@@ -138,6 +132,11 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
 
 def run_model_stage(request: ModelRequest, prefect: bool, as_json: bool, dry_run: bool = False) -> None:
     """A training stage by itself, or what it would do."""
+    from cogumi.cli.run_base import show_plan
+    from cogumi.cli.run_draft import show_draft_plan
+    from cogumi.cli.run_train import show_train_plan
+    from cogumi.cli.run_validate import show_validate_plan
+
     if dry_run:
         if isinstance(request, TrainRequest):
             show_train_plan(request, as_json)
@@ -156,6 +155,11 @@ def run_model_stage(request: ModelRequest, prefect: bool, as_json: bool, dry_run
 
 def _made(request: ModelRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     """Run a training stage; shows what it made unless it is to be quiet."""
+    from cogumi.cli.run_base import run_base, show_base
+    from cogumi.cli.run_draft import run_draft, show_draft
+    from cogumi.cli.run_train import run_train, show_adapter
+    from cogumi.cli.run_validate import run_validate, show_validation
+
     figures: dict[str, Any] = {}
     if isinstance(request, TrainRequest):
         figures = run_train(request, prefect, quiet)
@@ -194,6 +198,8 @@ def request_for(
 
 def run_dataset(request: DatasetRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     """Run the dataset stage and return its figures."""
+    from cogumi.cli.watch import watching
+
     recipe = request.load()
     announce(request, recipe, quiet)
     try:
@@ -209,6 +215,8 @@ def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
     """Say what is reused and what will be bought, before the first call. A ledger that cannot be read now, such as one
     that another run is making, is left to the run, which takes the lock first.
     """
+    from cogumi.dataset.estimate import estimate
+
     try:
         ledger = None if quiet else _existing_ledger(request)
     except StorageError:
@@ -227,6 +235,8 @@ def announce(request: DatasetRequest, recipe: Recipe, quiet: bool) -> None:
 
 def show_estimate(request: DatasetRequest, as_json: bool) -> None:
     """The dry run: calls, tokens, dollars and minutes by stage."""
+    from cogumi.dataset.estimate import estimate
+
     ledger = _existing_ledger(request)
     try:
         expected = estimate(request.load(), ledger, _given(request))
@@ -256,6 +266,8 @@ def show_estimate(request: DatasetRequest, as_json: bool) -> None:
 
 
 def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
+    from cogumi.report.html import verdict
+
     folder = run_path(Path(request.root), request.run)
     console.print(f"[bold green]done[/] {verdict(figures)} in {figures['seconds']:.1f} s", highlight=False)
     if figures["rehearsal"]:
@@ -283,6 +295,7 @@ async def _or_sigterm(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, An
 
 
 async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
+    from cogumi.dataset.given import write_quarantine
     from cogumi.dataset.steps import generate, open_dataset_run
     from cogumi.dataset.versions import open_plan, publish_version
     from cogumi.report.build import write_report
