@@ -1,6 +1,6 @@
 # Two commands: make demo (the main job, offline) and make test. Each sets up .venv by itself and may be run again at any time.
 SHELL := /bin/bash
-PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Tests run in as many processes at once, one more than processors since some wait; those that measure time run after them, alone.
@@ -14,7 +14,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 # a tenth is imported, and compiled then.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-skipped check lint types torture nightly browser harness bench docs install install-dev install-gym clean
+.PHONY: demo test test-core test-313 test-skipped check lint types torture nightly browser harness bench docs install install-dev install-gym clean
 
 demo: $(VENV)/.installed-train
 	$(BIN)/cogumi demo
@@ -33,6 +33,21 @@ test-skipped: $(VENV)/.installed-dev
 	cut -f 1 $(SKIPPED) >.skipped-ids
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "$(TOGETHER)" @.skipped-ids
 	$(BIN)/python -m pytest -q -m "alone" @.skipped-ids || test $$? = 5
+
+# The tests of the core and of the dataset stage: what they need is without torch.
+WITHOUT_TORCH := $(addprefix --ignore=tests/unit/,training evaluate lm cli/test_evaluate_command.py cli/test_train_command.py)
+test-core: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not alone and not torture and not browser and not gpu and not harness" \
+		tests/unit tests/flows tests/test_architecture.py tests/test_docs.py tests/test_frozen_runs.py $(WITHOUT_TORCH)
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(PIP) install -q --no-compile -c constraints.txt -e '.[test]'
+	touch $@ $(VENV)/.installed
+
+# The same on Debian 13, whose Python is 3.13, in a root where nothing is installed but python3, git and make.
+COGUMI_FRESH_ROOT ?= /var/tmp/cogumi-fresh-root
+test-313:
+	SUITE=trixie infra/fresh_root.sh $(COGUMI_FRESH_ROOT) make test-core
 
 # With -j2, types are checked beside the rest.
 check: lint types
@@ -74,14 +89,14 @@ bench: $(VENV)/.installed-gym
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.generate
 
-nightly: check test torture browser harness bench
+nightly: check test test-313 torture browser harness bench
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 install-gym: $(VENV)/.installed-gym
 
 $(VENV)/bin/pip:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.12"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=/path/to/python3.13"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip

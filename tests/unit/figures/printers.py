@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from cogumi.cli.training_bars import _Lines
 from rich.progress import Progress
 from typer.testing import CliRunner
 
@@ -24,7 +25,6 @@ from cogumi.cli.run_draft import show_draft
 from cogumi.cli.run_stage import show_figures
 from cogumi.cli.run_train import show_adapter
 from cogumi.cli.run_validate import show_validation
-from cogumi.cli.training_bars import _Lines
 from cogumi.dataset.card import dataset_card
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import RunError
