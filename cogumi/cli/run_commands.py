@@ -23,6 +23,7 @@ from cogumi.cli.run_options import (
     SetOption,
     VersionsOption,
 )
+from cogumi.recipe import load_recipe
 
 app = typer.Typer(
     help="Run a stage by recipe. The same command again resumes it and buys only what is missing.",
@@ -185,7 +186,8 @@ def all_stages(
 def _given(
     recipe: str, name: str, overrides: list[str], root: Path, dataset: str, period: str, versions: str, change: bool
 ) -> dict[str, Any]:
-    """What the requests of the training stages have in common."""
+    """What the requests of the training stages have in common. The recipe's own errors come first."""
+    load_recipe(recipe, overrides)
     return {
         "recipe": recipe, "overrides": overrides, "run": name, "dataset": dataset, "store": versions,
         "root": str(root), "period": period, "change": change,

@@ -15,7 +15,7 @@ from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.requirements import check_keys
 from cogumi.errors import Interrupted, StorageError
 from cogumi.metrics.formatting import number
-from cogumi.recipe import Recipe
+from cogumi.recipe import Recipe, load_recipe
 from cogumi.report.html import verdict
 from cogumi.store.run_folder import RunFolder, changes_of_run, read_run, run_path
 from cogumi.store.versions import Versions
@@ -25,6 +25,7 @@ def request_for(
     recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path, **more: Any
 ) -> DatasetRequest:
     """A checked request; everything wrong with it is said before anything starts."""
+    load_recipe(recipe, overrides)
     run_path(root, name or "unnamed")
     Versions(more.get("versions", "datasets"), more.get("dataset") or "unnamed")
     paths = [str(path) for path in questions]

@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.main import get_command
 
 from cogumi.cli import output
+from cogumi.cli.lazy_group import LazyGroup
 from cogumi.cli.main import app
 from cogumi.cli.progress_bars import Bars
 from cogumi.cli.progress_lines import Lines
@@ -102,7 +103,7 @@ def test_a_long_path_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> No
 def test_help_holds_nothing_that_typer_takes_for_markup() -> None:
     commands, texts = [get_command(app)], []
     for command in commands:
-        commands += getattr(command, "commands", {}).values()
+        commands += (command.loaded() if isinstance(command, LazyGroup) else getattr(command, "commands", {})).values()
         texts += [command.help or "", *(getattr(option, "help", None) or "" for option in command.params)]
     assert len(texts) > 100 and not [text for text in texts if "[" in text]
 
