@@ -62,8 +62,8 @@ def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
     folder = run_path(Path(request.root), request.run)
     console.print(
         f"[bold green]done[/] draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
-        f"{device_label(figures['device'])}: {percent(figures['draft_alpha'], of=of)} of its tokens taken, "
-        f"{number(figures['draft_acceptance_length'], '.2f', of)} tokens a round of {figures['proposals']} proposals",
+        f"{device_label(figures['device'])}: proposals taken: {percent(figures['draft_alpha'], of=of)}; "
+        f"tokens a round of {figures['proposals']} proposals: {number(figures['draft_acceptance_length'], '.2f', of)}",
         highlight=False,
     )
     if "transplant" in figures:
