@@ -61,8 +61,8 @@ def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
     folder = run_path(Path(request.root), request.run)
     say_done(
         f"draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
-        f"{device_label(figures['device'])}: {percent(figures['draft_alpha'], of=of)} of its tokens taken, "
-        f"{number(figures['draft_acceptance_length'], '.2f', of)} tokens a round of {figures['proposals']} proposals"
+        f"{device_label(figures['device'])}: proposals taken: {percent(figures['draft_alpha'], of=of)}; "
+        f"tokens a round of {figures['proposals']} proposals: {number(figures['draft_acceptance_length'], '.2f', of)}"
     )
     if "transplant" in figures:
         say(

@@ -24,7 +24,6 @@ from transformers import LlamaForCausalLM
 
 from cogumi.errors import InputError, RunError
 from cogumi.lm.chat import Encoded
-from cogumi.metrics.formatting import number
 from cogumi.training.adaptable import Adaptable
 from cogumi.training.adapter import save_adapter
 from cogumi.training.algorithms import Episode, MetaWeights
@@ -89,7 +88,7 @@ def adapt(of: Adaptable, examples: Sequence[Encoded], steps: int | None = None, 
     fast, losses = _adapted(of, weights, examples, leave_one_out(different) if check else [], count)
     gain = mean_gain(losses) if check else None
     if gain is not None and not gain.mean > 0:
-        raise RunError("adaptation-no-gain", f"{number(gain.mean, '+.4f')} nats a token over {gain.n} examples")
+        raise RunError("adaptation-no-gain", f"{gain.mean:+.4f} nats a token over {gain.n} examples")
     return Adaptation(of, fast, gain, time.monotonic() - began)
 
 

@@ -124,6 +124,8 @@ def nulled(real: Figures, places: set[Place], null: float | None) -> Figures:
     return figures
 
 
+TABLE_OF_TASKS = {"run train", "card of a merged model", "card of an adapter", "dashboard, adapter", "report"}
+"""What shows intervals over the one held-out task."""
 BAD = re.compile(r"\b(None|nan|NaN|inf|Infinity|null)\b")
 
 
@@ -138,7 +140,9 @@ def test_any_figures_may_be_null_wherever_they_are_shown(
     for null in (None, math.nan, -math.inf):
         shown = show(nulled(real, set(places), null))
         assert not BAD.search(shown), shown
-    assert not BAD.search(show(real)), show(real)
+    shown = show(real)
+    assert not BAD.search(shown), shown
+    assert FEW in " ".join(shown.split()) or name not in TABLE_OF_TASKS
 
     @settings(max_examples=30, deadline=None)
     @given(st.sets(st.sampled_from(places)), st.sampled_from([None, math.nan, math.inf]))
@@ -150,10 +154,9 @@ def test_any_figures_may_be_null_wherever_they_are_shown(
 
 
 IN_PASSING = {
-    ("cogumi/training/adapt.py", "adapt"), ("tasks/training_tasks.py", "watch"), ("tasks/draft_tasks.py", "watch"),
-    ("tasks/training_tasks.py", "merge_adapter"),
+    ("tasks/training_tasks.py", "watch"), ("tasks/draft_tasks.py", "watch"), ("tasks/training_tasks.py", "merge_adapter"),
 }  # fmt: skip
-"""Lines of a flow's log, and an error's detail: they need a flow run or a model."""
+"""Lines of a flow's log: they need a flow run."""
 
 
 @cache

@@ -317,6 +317,20 @@ def test_few_held_out_prompts_conclude_nothing(made: Made, tmp_path: Path, left:
     assert f"too few tasks ({left})" in card and ("too few prompts (0)" in card) == (not left)
 
 
+def test_without_a_training_row_a_draft_is_refused(made: Made, tmp_path: Path) -> None:
+    recipe, folder, _ = made
+    few = elsewhere(recipe, tmp_path)
+    shutil.copytree(folder.dataset, few.dataset)
+    (few.dataset / "train.jsonl").unlink()
+    receipt = read_json(few.dataset / "receipt.json")
+    del receipt["files"]["train.jsonl"]
+    write_json(few.dataset / "receipt.json", receipt)
+    data, target = DatasetInput(few.dataset, "r"), ModelInput(str(folder.path / "base"), "r/base")
+    for make in (make_draft, make_imitation):
+        with pytest.raises(InputError, match=r"corpus-unreadable.*no row in train"):
+            make(recipe, few, data, target, CPU)
+
+
 def test_a_tokenizer_of_another_kind_is_refused_before_anything_is_trained(made: Made, tmp_path: Path) -> None:
     recipe, folder, _ = made
     foreign = tmp_path / "foreign"
