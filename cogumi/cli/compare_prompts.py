@@ -58,11 +58,11 @@ def compare_prompts(
     comparison = _comparison(loaded, stage, a, b, _questions(loaded, stage, questions, run, rows, root))
     name = name or f"compare-{loaded.name}"
     price = _price(comparison, run_path(root, name), name)
-    told = price_text(comparison, price, name, console.width)
+    text = price_text(comparison, price, name, console.width)
     if dry_run:
-        _show(told) if not as_json else print_json({"run": name, "price": price.to_json()})
+        _show(text) if not as_json else print_json({"run": name, "price": price.to_json()})
         return
-    _show(told) if not as_json else typer.echo(told, err=True)
+    _show(text) if not as_json else typer.echo(text, err=True)
     _accept(price, loaded, yes)
     figures = {"run": name, "price": price.to_json(), **_compared(comparison, root, name)}
     if as_json:
@@ -125,12 +125,12 @@ def _compared(comparison: Comparison, root: Path, name: str) -> dict[str, Any]:
     command = " ".join(["cogumi", *sys.argv[1:]])
     try:
         with sigterm_interrupts(), RunFolder.open(root, name, comparison.recipe, command) as folder:
-            return asyncio.run(_told_meanwhile(comparison, folder))
+            return asyncio.run(_with_progress(comparison, folder))
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", name) from None
 
 
-async def _told_meanwhile(comparison: Comparison, folder: RunFolder) -> dict[str, Any]:
+async def _with_progress(comparison: Comparison, folder: RunFolder) -> dict[str, Any]:
     """The comparison; every 10 s a line on stderr says how far it is."""
     done = 0
 

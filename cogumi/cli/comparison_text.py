@@ -11,8 +11,7 @@ from cogumi.dataset.compare_prompts import Comparison, ComparisonPrice
 
 def price_text(comparison: Comparison, price: ComparisonPrice, run: str, width: int) -> str:
     """What is left to buy, and for how much."""
-    told = price.to_json()
-    low, high = told["cost_usd_range"]
+    low, high = price.to_json()["cost_usd_range"]
     sentences = [
         f"{run}: {comparison.a.name} (a) against {comparison.b.name} (b), {len(comparison.questions):,} questions of "
         f"{comparison.stage}",

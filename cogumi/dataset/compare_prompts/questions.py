@@ -20,7 +20,7 @@ def questions_of_run(folder: Path, difficulty: Difficulty, rows: int, seed: int)
     """
     if not (folder / "dataset" / RECEIPT).is_file():
         raise RunError("run-without-dataset", str(folder))
-    found = [
+    questions = [
         Question(
             row["question"],
             Cell(row["domain"], Difficulty(row["difficulty"])),
@@ -31,7 +31,7 @@ def questions_of_run(folder: Path, difficulty: Difficulty, rows: int, seed: int)
         )
         for row in open_published(folder / "dataset").rows()
     ]
-    return _drawn(found, difficulty, rows, seed, str(folder))
+    return _drawn(questions, difficulty, rows, seed, str(folder))
 
 
 def questions_of_files(
