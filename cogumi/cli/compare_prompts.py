@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cogumi.dataset.compare_prompts import (
     STAGES,
     Comparison,
     ComparisonPrice,
+    QuestionSet,
     compare,
     price_of_comparison,
     questions_of_files,
@@ -55,16 +57,22 @@ def compare_prompts(
     """Compare two system prompts on the same questions. The same command again resumes it and buys what is missing."""
     loaded = load_recipe(recipe, overrides)
     loaded = as_rehearsal(loaded) if rehearse else loaded
-    comparison = _comparison(loaded, stage, a, b, _questions(loaded, stage, questions, run, rows, root))
+    drawn = _questions(loaded, stage, questions, run, rows, root)
+    comparison = _comparison(loaded, stage, a, b, drawn.questions)
     name = name or f"compare-{loaded.name}"
     price = _price(comparison, run_path(root, name), name)
-    text = price_text(comparison, price, name, console.width)
+    text = price_text(comparison, price, name, drawn.left_out, console.width)
+    figures: dict[str, Any] = {"run": name, "price": price.to_json(), "questions_left_out": drawn.left_out}
+    if not as_json:
+        _show(text)
+    elif not dry_run:
+        typer.echo(text, err=True)
     if dry_run:
-        _show(text) if not as_json else print_json({"run": name, "price": price.to_json()})
+        if as_json:
+            print_json(figures)
         return
-    _show(text) if not as_json else typer.echo(text, err=True)
     _accept(price, loaded, yes)
-    figures = {"run": name, "price": price.to_json(), **_compared(comparison, root, name)}
+    figures |= _compared(comparison, root, name)
     if as_json:
         print_json(figures)
         return
@@ -76,7 +84,7 @@ def _show(text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _questions(recipe: Recipe, stage: str, files: list[Path], run: str, rows: int, root: Path) -> list[Question]:
+def _questions(recipe: Recipe, stage: str, files: list[Path], run: str, rows: int, root: Path) -> QuestionSet:
     """Raises InputError stage-unknown, questions-not-named, questions-unreadable; RunError run-without-dataset."""
     difficulty: Difficulty | None = STAGES.get(stage)
     if difficulty is None:
@@ -122,7 +130,7 @@ def _accept(price: ComparisonPrice, recipe: Recipe, yes: bool) -> None:
 
 
 def _compared(comparison: Comparison, root: Path, name: str) -> dict[str, Any]:
-    command = " ".join(["cogumi", *sys.argv[1:]])
+    command = shlex.join(["cogumi", *sys.argv[1:]])
     try:
         with sigterm_interrupts(), RunFolder.open(root, name, comparison.recipe, command) as folder:
             return asyncio.run(_with_progress(comparison, folder))

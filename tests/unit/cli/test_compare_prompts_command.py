@@ -27,6 +27,7 @@ def place(tmp_path: Path) -> Path:
     rows = [{"question": f"A shop sells {n + 2} pens at {n + 4} each; what do all of them cost?", "domain": "math",
              "difficulty": "hard"} for n in range(6)]  # fmt: skip
     rows += [{"question": text, "domain": "math", "difficulty": "easy"} for text in QUESTIONS]
+    rows += [rows[0], {"question": "Who wrote Faust?", "domain": "poetry", "difficulty": "easy"}]
     (tmp_path / "questions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return tmp_path
 
@@ -77,6 +78,8 @@ def test_a_rehearsal_takes_any_recipe_and_only_the_questions_of_the_stage(place:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["run"] == "compare-small-rehearsal" and figures["questions"] == len(QUESTIONS)
+    assert figures["questions_left_out"] == {"unknown-domain": 1, "duplicate": 1, "other difficulty": 6}
+    assert "1 unknown-domain, 1 duplicate, 6 other difficulty" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -235,9 +235,10 @@ async def test_a_long_prompt_is_cached_where_the_provider_can_keep_it(start: Cal
 async def test_the_questions_of_a_finished_run(tmp_path: Path, start: Callable[..., Comparisons]) -> None:
     await run_stage(tmp_path, tiny(dataset__cells="{math: {easy: 3, hard: 12}}"), "made")
     few = questions_of_run(tmp_path / "made", Difficulty.HARD, 5, seed=1)
-    more = questions_of_run(tmp_path / "made", Difficulty.HARD, 100, seed=1)
-    assert len(few) == 5 and len(more) == 12 and more[:5] == few
-    assert len(questions_of_run(tmp_path / "made", Difficulty.EASY, 100, seed=1)) == 3
+    more = questions_of_run(tmp_path / "made", Difficulty.HARD, 100, seed=1).questions
+    assert len(few.questions) == 5 and len(more) == 12 and more[:5] == few.questions
+    assert few.left_out == {"other difficulty": 3, "more than --rows": 7}
+    assert len(questions_of_run(tmp_path / "made", Difficulty.EASY, 100, seed=1).questions) == 3
     at = start()
     figures = await at.run(at.comparison(BUILTIN, WRONG, more))
     assert figures["verdict"] == "a better"
