@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cogumi.dataset.compare_prompts import (
     STAGES,
     Comparison,
     ComparisonPrice,
+    QuestionSet,
     compare,
     price_of_comparison,
     questions_of_files,
@@ -55,16 +57,18 @@ def compare_prompts(
     """Compare two system prompts on the same questions. The same command again resumes it and buys what is missing."""
     loaded = load_recipe(recipe, overrides)
     loaded = as_rehearsal(loaded) if rehearse else loaded
-    comparison = _comparison(loaded, stage, a, b, _questions(loaded, stage, questions, run, rows, root))
+    drawn = _questions(loaded, stage, questions, run, rows, root)
+    comparison = _comparison(loaded, stage, a, b, drawn.questions)
     name = name or f"compare-{loaded.name}"
     price = _price(comparison, run_path(root, name), name)
-    told = price_text(comparison, price, name, RESULTS.width)
+    text = price_text(comparison, price, name, drawn.left_out, RESULTS.width)
+    figures: dict[str, Any] = {"run": name, "price": price.to_json(), "questions_left_out": drawn.left_out}
     if dry_run:
-        say(told) if not as_json else print_json({"run": name, "price": price.to_json()})
+        print_json(figures) if as_json else say(text)
         return
-    note(told)
+    note(text)
     _accept(price, loaded, yes)
-    figures = {"run": name, "price": price.to_json(), **_compared(comparison, root, name)}
+    figures |= _compared(comparison, root, name)
     if as_json:
         print_json(figures)
         return
@@ -72,7 +76,7 @@ def compare_prompts(
     say(result_text(figures, place, RESULTS.width))
 
 
-def _questions(recipe: Recipe, stage: str, files: list[Path], run: str, rows: int, root: Path) -> list[Question]:
+def _questions(recipe: Recipe, stage: str, files: list[Path], run: str, rows: int, root: Path) -> QuestionSet:
     """Raises InputError stage-unknown, questions-not-named, questions-unreadable; RunError run-without-dataset."""
     difficulty: Difficulty | None = STAGES.get(stage)
     if difficulty is None:
@@ -118,15 +122,15 @@ def _accept(price: ComparisonPrice, recipe: Recipe, yes: bool) -> None:
 
 
 def _compared(comparison: Comparison, root: Path, name: str) -> dict[str, Any]:
-    command = " ".join(["cogumi", *sys.argv[1:]])
+    command = shlex.join(["cogumi", *sys.argv[1:]])
     try:
         with sigterm_interrupts(), RunFolder.open(root, name, comparison.recipe, command) as folder:
-            return asyncio.run(_told_meanwhile(comparison, folder))
+            return asyncio.run(_with_progress(comparison, folder))
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", name) from None
 
 
-async def _told_meanwhile(comparison: Comparison, folder: RunFolder) -> dict[str, Any]:
+async def _with_progress(comparison: Comparison, folder: RunFolder) -> dict[str, Any]:
     """The comparison; every 10 s a line on stderr says how far it is."""
     done = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from cogumi.cli.estimate_table import aligned, folded
 from cogumi.dataset.compare_prompts import Comparison, ComparisonPrice
 
 
-def price_text(comparison: Comparison, price: ComparisonPrice, run: str, width: int) -> str:
-    """What is left to buy, and for how much."""
-    told = price.to_json()
-    low, high = told["cost_usd_range"]
+def price_text(
+    comparison: Comparison, price: ComparisonPrice, run: str, left_out: Mapping[str, int], width: int
+) -> str:
+    """What is left to buy, and for how much; `left_out` counts questions by the reason why they are not compared on."""
+    low, high = price.to_json()["cost_usd_range"]
     sentences = [
         f"{run}: {comparison.a.name} (a) against {comparison.b.name} (b), {len(comparison.questions):,} questions of "
         f"{comparison.stage}",
@@ -21,6 +23,8 @@ def price_text(comparison: Comparison, price: ComparisonPrice, run: str, width: 
         f"calls; {price.reused:,} replies reused",
         f"about ${price.cost_usd:,.2f} (${low:,.2f} to ${high:,.2f})",
     ]
+    if left_out:
+        sentences.insert(1, f"questions left out: {_counts(left_out)}")
     if comparison.recipe.rehearsal:
         sentences.append("a rehearsal: the embedded provider answers and judges; its cost is simulated")
     if comparison.recipe.budget.max_usd is not None:
@@ -45,8 +49,7 @@ def result_text(figures: dict[str, Any], place: Path, width: int) -> str:
         ),
     ]
     if figures["left_out"]:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in figures["left_out"].items())
-        lines += folded(f"left out of the pairs: {reasons}; the same command asks again", width)
+        lines += folded(f"pairs left out: {_counts(figures['left_out'])}; the same command asks again", width)
     lines += folded("right: of those a verifier knows; in, out: tokens; USD: of one answer, as single calls", width)
     lines.append(f"spent in this folder: ${figures['cost_usd']:.4f} (+ ${figures['at_risk_usd']:.4f} at risk)")
     lines.append(f"files: {place}")
@@ -89,6 +92,10 @@ def _prompt_row(side: str, prompt: dict[str, Any]) -> list[str]:
         f"{prompt['completion_tokens']:,.0f}",
         f"{prompt['usd_per_answer']:.6f}",
     ]
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
 def _percent(share: float) -> str:

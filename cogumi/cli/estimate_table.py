@@ -18,8 +18,8 @@ def estimate_text(expected: dict[str, Any], run: str, width: int) -> str:
     table = _wide(expected["stages"])
     if max(map(len, table)) > width:
         table = _narrow(expected["stages"])
-    sentences = [line for told in _money(expected) for line in folded(told, width)]
-    return "\n".join([f"Estimate for {run}", *table, *sentences])
+    lines = [line for sentence in _money(expected) for line in folded(sentence, width)]
+    return "\n".join([f"Estimate for {run}", *table, *lines])
 
 
 def _wide(stages: list[dict[str, Any]]) -> list[str]:
@@ -72,24 +72,26 @@ def _tokens(count: int) -> str:
 
 def _money(expected: dict[str, Any]) -> list[str]:
     low, high = expected["cost_usd_range"]
-    told = [f"about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), {expected['minutes']:,.1f} minutes"]
+    sentences = [
+        f"about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), {expected['minutes']:,.1f} minutes"
+    ]
     guide, saving = expected["guide"], expected["saving_usd"]
     if guide is not None:
-        kept = "not cached" if guide["cache"] == "off" else f"cached for {guide['cache']}"
-        told.append(
+        cached = "not cached" if guide["cache"] == "off" else f"cached for {guide['cache']}"
+        sentences.append(
             f"the guide before hard questions is ${guide['cost_usd']:,.2f} of it: {guide['tokens']:,} tokens per call, "
-            f"{kept}, {'by batch' if guide['delivery'] == 'batch' else 'in single calls'}"
+            f"{cached}, {'by batch' if guide['delivery'] == 'batch' else 'in single calls'}"
         )
     if round(saving, 2):
-        told.append(
+        sentences.append(
             f"batches and caching save ${saving:,.2f} of the ${expected['plain_usd']:,.2f} that single calls of the "
             "same prompts cost"
             if saving > 0
             else f"caching costs ${-saving:,.2f} more than single calls of the same prompts: few calls read the cache"
         )
     if expected["max_usd"] is not None:
-        told.append(f"hard stop at ${expected['max_usd']:,.2f} (budget.max_usd)")
-    return told
+        sentences.append(f"hard stop at ${expected['max_usd']:,.2f} (budget.max_usd)")
+    return sentences
 
 
 def folded(sentence: str, width: int) -> list[str]:

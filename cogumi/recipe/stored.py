@@ -34,8 +34,8 @@ def as_of_format(recipe: Recipe, raw: dict[str, Any], run_format: int) -> Recipe
         changes["judge"] = data.judge.model_copy(update={"classify": False})
         changes["near_duplicates"] = data.near_duplicates.model_copy(update={"remove": False})
     if _guided_by_cache(raw, run_format) and not data.answers_hard.guide:
-        kept = {"guide": True, "cache": raw["dataset"]["answers_hard"]["cache"]}
-        changes["answers_hard"] = data.answers_hard.model_copy(update=kept)
+        started = {"guide": True, "cache": raw["dataset"]["answers_hard"]["cache"]}
+        changes["answers_hard"] = data.answers_hard.model_copy(update=started)
     return recipe.model_copy(update={"dataset": data.model_copy(update=changes)}) if changes else recipe
 
 

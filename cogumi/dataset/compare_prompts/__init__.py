@@ -11,7 +11,7 @@ which prompt an answer comes from; an exact sign test over the pairs says whethe
 from cogumi.dataset.compare_prompts.candidates import Candidate, read_candidate
 from cogumi.dataset.compare_prompts.pairs import STAGES, Comparison
 from cogumi.dataset.compare_prompts.price import ComparisonPrice, price_of_comparison
-from cogumi.dataset.compare_prompts.questions import questions_of_files, questions_of_run
+from cogumi.dataset.compare_prompts.questions import QuestionSet, questions_of_files, questions_of_run
 from cogumi.dataset.compare_prompts.run import compare
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Candidate",
     "Comparison",
     "ComparisonPrice",
+    "QuestionSet",
     "compare",
     "price_of_comparison",
     "questions_of_files",

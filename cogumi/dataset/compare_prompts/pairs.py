@@ -1,6 +1,6 @@
 """Pairs: both prompts' answers to a question, and the judge's scores of the two in both orders.
 
-Every call goes through an `Ask`, so that the same code buys, and tells from a ledger what is left to buy.
+Every call goes through a `CallTeacher`, so that the same code buys, and counts by a ledger what is left to buy.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Call:
     request: Request
 
 
-Ask = Callable[[Call], Awaitable[Reply | None]]
+CallTeacher = Callable[[Call], Awaitable[Reply | None]]
 """The reply, or None where the call failed for good."""
 
 
@@ -71,12 +71,14 @@ class Comparison:
     @property
     def identity(self) -> str:
         """What the result follows from: prompts, questions, and how teacher and judge are asked."""
-        asked = self.section.model_dump(mode="json", include={"max_tokens", "max_tokens_cap", "temperature", "tries"})
-        judged = self.recipe.dataset.judge.model_dump(mode="json", include={"max_tokens", "temperature"})
+        answering = self.section.model_dump(
+            mode="json", include={"max_tokens", "max_tokens_cap", "temperature", "tries"}
+        )
+        judging = self.recipe.dataset.judge.model_dump(mode="json", include={"max_tokens", "temperature"})
         models = [[teacher.label, teacher.model] for teacher in (self.teacher, self.judge)]
         prompts = [self.a.system, self.b.system, pair_prompt("", (ShownAnswer(""), ShownAnswer(""))).system]
         texts = [question.text for question in self.questions]
-        return content_hash([self.stage, prompts, texts, asked, judged, models])
+        return content_hash([self.stage, prompts, texts, answering, judging, models])
 
     def cache_of(self, candidate: Candidate) -> Cache:
         """How long the provider is to keep a prompt: as the recipe says, else five minutes, where it can be kept."""
@@ -86,7 +88,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PromptAnswer:
     """One prompt's answer to a question; `reason` is empty where the dataset stage could use it."""
 
     shown: ShownAnswer
@@ -94,26 +96,40 @@ class Taken:
     request_keys: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """The judge's scores of the two answers in one order, 0-10; `first` is the one that stood first."""
+
+    a: float
+    b: float
+    first: Side
+
+    @property
+    def lead(self) -> int:
+        """1 where b is preferred, -1 where a is, else 0."""
+        return (self.b > self.a) - (self.b < self.a)
+
+
 @dataclass(slots=True)
 class Pair:
-    """A question with the answers of both prompts. `votes` has one entry for each order that was judged: the score of
-    a, that of b, and which of them stood first. `how` says what the outcome comes from.
+    """A question with the answers of both prompts. `scores` has one entry for each order that was judged; `how` says
+    what the outcome comes from.
     """
 
     question: Question
-    a: Taken
-    b: Taken
-    votes: list[tuple[float, float, Side]] = field(default_factory=list)
+    a: PromptAnswer
+    b: PromptAnswer
+    scores: list[PairScores] = field(default_factory=list)
     outcome: Outcome = "left-out"
     how: str = ""
 
     @property
     def inconsistent(self) -> bool:
         """Whether the two orders have opposite winners."""
-        return {_sign(b - a) for a, b, _ in self.votes} == {-1, 1}
+        return {score.lead for score in self.scores} == {-1, 1}
 
 
-async def compare_pair(comparison: Comparison, question: Question, ask: Ask) -> Pair:
+async def compare_pair(comparison: Comparison, question: Question, ask: CallTeacher) -> Pair:
     """Both answers and the outcome. A pair whose call failed is left out; an answer that the dataset stage could not
     use loses to one that it could; answers of the same text need no judge.
     """
@@ -131,7 +147,7 @@ async def compare_pair(comparison: Comparison, question: Question, ask: Ask) -> 
     return pair
 
 
-async def _answer(comparison: Comparison, candidate: Candidate, question: Question, ask: Ask) -> Taken:
+async def _answer(comparison: Comparison, candidate: Candidate, question: Question, ask: CallTeacher) -> PromptAnswer:
     """The answer of one prompt. One that was cut off is asked again with twice the tokens, as in the dataset stage."""
     section, most = comparison.section, comparison.section.max_tokens
     keys: list[str] = []
@@ -143,17 +159,17 @@ async def _answer(comparison: Comparison, candidate: Candidate, question: Questi
         )  # fmt: skip
         reply = await ask(Call(ANSWERS, section.teacher, request))
         if reply is None:
-            return Taken(shown, "call-failed", tuple(keys))
+            return PromptAnswer(shown, "call-failed", tuple(keys))
         keys.append(reply.request_key)
         read = read_answer(reply, comparison.hard)
         shown, reason = ShownAnswer(read.answer, read.reasoning), read.reason
         if reason != "truncated" or most >= section.max_tokens_cap:
             break
         most = min(2 * most, section.max_tokens_cap)
-    return Taken(shown, reason, tuple(keys))
+    return PromptAnswer(shown, reason, tuple(keys))
 
 
-async def _judge_both_orders(comparison: Comparison, pair: Pair, ask: Ask) -> None:
+async def _judge_both_orders(comparison: Comparison, pair: Pair, ask: CallTeacher) -> None:
     """A prompt wins where one order likes it better and the other does not like it less."""
     a, b = pair.a.shown, pair.b.shown
     forward, backward = await asyncio.gather(
@@ -162,13 +178,13 @@ async def _judge_both_orders(comparison: Comparison, pair: Pair, ask: Ask) -> No
     if forward is None or backward is None:
         pair.how = "no-scores"
         return
-    pair.votes = [(*forward, "a"), (backward[1], backward[0], "b")]
-    liked = sum(_sign(of_b - of_a) for of_a, of_b, _ in pair.votes)
-    pair.outcome, pair.how = ("b" if liked > 0 else "a" if liked < 0 else "equal"), "judged"
+    pair.scores = [PairScores(*forward, "a"), PairScores(backward[1], backward[0], "b")]
+    lead = sum(score.lead for score in pair.scores)
+    pair.outcome, pair.how = ("b" if lead > 0 else "a" if lead < 0 else "equal"), "judged"
 
 
 async def _judge(
-    comparison: Comparison, question: Question, answers: tuple[ShownAnswer, ShownAnswer], ask: Ask
+    comparison: Comparison, question: Question, answers: tuple[ShownAnswer, ShownAnswer], ask: CallTeacher
 ) -> tuple[float, float] | None:
     """Scores of the first and the second answer; a reply without both is asked again."""
     section, prompt = comparison.recipe.dataset.judge, pair_prompt(question.text, answers)
@@ -183,7 +199,3 @@ async def _judge(
         if scores is not None:
             return scores
     return None
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)

@@ -83,8 +83,8 @@ def _answers_cost(price: Price, requests: list[Request], completion: int) -> int
     """Nano-dollars; of a prompt that is cached the first call pays for writing it, the others for reading it."""
     cost = 0
     for request in requests:
-        kept = len(request.system) // 4 if request.cache != "off" else 0
-        cost += price.cost(Usage(_size(request), completion, cached=kept))
+        prefix = len(request.system) // 4 if request.cache != "off" else 0
+        cost += price.cost(Usage(_size(request), completion, cached=prefix))
     for system, cache in {(request.system, request.cache) for request in requests if request.cache != "off"}:
         per_token = price.cache_write_1h if cache == "1h" else price.cache_write
         cost += round(len(system) // 4 * (per_token - price.cached))

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cogumi.dataset.compare_prompts.pairs import Pair, Side, Taken
+from cogumi.dataset.compare_prompts.pairs import Pair, PairScores, PromptAnswer
 from cogumi.metrics.statistics import discordant_interval, mcnemar, power, wilson
 
 LEVEL = 0.05
 GAIN = 0.10
-"""The difference that power is told of: ten points."""
+"""The difference that the power is of: ten points."""
 
 
 def outcome_figures(pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -39,18 +39,17 @@ def outcome_figures(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 
 def position_figures(pairs: Iterable[Pair]) -> dict[str, Any]:
-    """How often the judge liked better what stood first or second, over both orders of each pair, and the chance of as
+    """How often the judge preferred what stood first or second, over both orders of each pair, and the chance of as
     uneven a split where the place does not matter. `inconsistent`: pairs with opposite winners in the two orders.
     """
-    judged = [pair for pair in pairs if pair.votes]
-    votes = [vote for pair in judged for vote in pair.votes]
-    first = sum(_prefers(vote, first=True) for vote in votes)
-    second = sum(_prefers(vote, first=False) for vote in votes)
+    judged = [pair for pair in pairs if pair.scores]
+    leads = Counter(_lead_of_first(scores) for pair in judged for scores in pair.scores)
+    first, second = leads[1], leads[-1]
     return {
-        "judgements": len(votes),
+        "judgements": leads.total(),
         "first": first,
         "second": second,
-        "equal": len(votes) - first - second,
+        "equal": leads[0],
         "first_share": first / (first + second) if first + second else None,
         "ci95": list(wilson(first, first + second)),
         "p": mcnemar(first, second),
@@ -59,20 +58,20 @@ def position_figures(pairs: Iterable[Pair]) -> dict[str, Any]:
 
 
 def answer_figures(
-    answers: Sequence[Taken], verdicts: Sequence[str], attempts: Mapping[str, Mapping[str, int]]
+    answers: Sequence[PromptAnswer], verdicts: Sequence[str], attempts: Mapping[str, Mapping[str, int]]
 ) -> dict[str, Any]:
     """Of one prompt: answers, those that could not be used by reason, what a verifier says of the others, and tokens
     and dollars per answer, by the ledger's attempts (sums by request key).
     """
-    asked = [taken for taken in answers if taken.request_keys]
+    received = [answer for answer in answers if answer.request_keys]
     sums: Counter[str] = Counter()
-    for taken in asked:
-        for key in taken.request_keys:
+    for answer in received:
+        for key in answer.request_keys:
             sums.update(attempts[key])
-    count = len(asked)
+    count = len(received)
     return {
         "answers": count,
-        "unusable": dict(Counter(taken.reason for taken in asked if taken.reason)),
+        "unusable": dict(Counter(answer.reason for answer in received if answer.reason)),
         "verified": dict(Counter(verdicts)),
         "prompt_tokens": sums["prompt_tokens"] / count if count else None,
         "cached_tokens": sums["cached_tokens"] / count if count else None,
@@ -85,7 +84,6 @@ def _share(hits: int, of: int) -> dict[str, Any]:
     return {"count": hits, "share": hits / of if of else None, "ci95": list(wilson(hits, of))}
 
 
-def _prefers(vote: tuple[float, float, Side], first: bool) -> bool:
-    of_a, of_b, stood_first = vote
-    ahead = of_a - of_b if stood_first == "a" else of_b - of_a
-    return ahead > 0 if first else ahead < 0
+def _lead_of_first(scores: PairScores) -> int:
+    """1 where the answer that stood first is preferred, -1 where the second is, else 0."""
+    return scores.lead if scores.first == "b" else -scores.lead

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-from cogumi.dataset.compare_prompts.pairs import ANSWERS, JUDGE, Call, Comparison, Pair, Taken, compare_pair
+from cogumi.dataset.compare_prompts.pairs import ANSWERS, JUDGE, Call, Comparison, Pair, PromptAnswer, compare_pair
 from cogumi.dataset.compare_prompts.price import ComparisonPrice, price_of_comparison
 from cogumi.dataset.compare_prompts.result import answer_figures, outcome_figures, position_figures
 from cogumi.dataset.verify import verify_answer
@@ -122,16 +123,16 @@ async def _figures(comparison: Comparison, pairs: list[Pair], ledger: Ledger) ->
     }
 
 
-async def _verified(pairs: list[Pair], answers: list[Taken]) -> list[str]:
+async def _verified(pairs: list[Pair], answers: list[PromptAnswer]) -> list[str]:
     """What a verifier says of each answer that could be used."""
     slots = asyncio.Semaphore(_VERIFIED_AT_ONCE)
 
-    async def one(pair: Pair, taken: Taken) -> str:
+    async def one(pair: Pair, answer: PromptAnswer) -> str:
         async with slots:
-            return await verify_answer(pair.question.text, taken.shown.result, pair.question.topic)
+            return await verify_answer(pair.question.text, answer.shown.result, pair.question.topic)
 
-    usable = [(pair, taken) for pair, taken in zip(pairs, answers, strict=True) if not taken.reason]
-    return await asyncio.gather(*(one(pair, taken) for pair, taken in usable))
+    usable = [(pair, answer) for pair, answer in zip(pairs, answers, strict=True) if not answer.reason]
+    return await asyncio.gather(*(one(pair, answer) for pair, answer in usable))
 
 
 def _publish(comparison: Comparison, folder: RunFolder, pairs: list[Pair], figures: dict[str, Any]) -> None:
@@ -147,15 +148,14 @@ def _publish(comparison: Comparison, folder: RunFolder, pairs: list[Pair], figur
 
 def _row(pair: Pair) -> dict[str, Any]:
     answers = {
-        side: {"answer": taken.shown.result, "reason": taken.reason, "request_keys": list(taken.request_keys)}
-        for side, taken in (("a", pair.a), ("b", pair.b))
+        side: {"answer": answer.shown.result, "reason": answer.reason, "request_keys": list(answer.request_keys)}
+        for side, answer in (("a", pair.a), ("b", pair.b))
     }
-    votes = [{"a": of_a, "b": of_b, "first": first} for of_a, of_b, first in pair.votes]
     return {
         "question": pair.question.text,
         "cell": str(pair.question.cell),
         **answers,
-        "scores": votes,
+        "scores": [asdict(scores) for scores in pair.scores],
         "outcome": pair.outcome,
         "how": pair.how,
     }

@@ -100,6 +100,7 @@ def test_a_damaged_artifact_is_found_by_show(tmp_path: Path) -> None:
         ["demo"],
         ["run"],
         ["report"],
+        ["compare-prompts"],
         ["bench"],
         ["doctor"],
         ["teacher", "serve"],

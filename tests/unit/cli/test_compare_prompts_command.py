@@ -27,6 +27,7 @@ def place(tmp_path: Path) -> Path:
     rows = [{"question": f"A shop sells {n + 2} pens at {n + 4} each; what do all of them cost?", "domain": "math",
              "difficulty": "hard"} for n in range(6)]  # fmt: skip
     rows += [{"question": text, "domain": "math", "difficulty": "easy"} for text in QUESTIONS]
+    rows += [rows[0], {"question": "Who wrote Faust?", "domain": "poetry", "difficulty": "easy"}]
     (tmp_path / "questions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return tmp_path
 
@@ -40,9 +41,11 @@ def test_a_comparison_on_a_finished_run_from_the_command_line(place: Path) -> No
     assert not (place / "runs" / "compare-tiny").exists()
     done = cogumi(*command, "--json", cwd=place)
     assert done.returncode == 0 and "about $" in done.stderr, done.stderr
-    found = json.loads(done.stdout)
-    assert found["verdict"] == "a better" and found["p"] < 0.001 and found["price"] == price and found["rehearsal"]
-    assert 0.5 < (found["cost_usd"] + found["at_risk_usd"]) / price["cost_usd"] < 3
+    figures = json.loads(done.stdout)
+    assert (
+        figures["verdict"] == "a better" and figures["p"] < 0.001 and figures["price"] == price and figures["rehearsal"]
+    )
+    assert 0.5 < (figures["cost_usd"] + figures["at_risk_usd"]) / price["cost_usd"] < 3
     check_money(place / "runs" / "compare-tiny")
     again = cogumi(*command, cwd=place, COLUMNS="60")
     said = again.stdout + again.stderr
@@ -51,7 +54,7 @@ def test_a_comparison_on_a_finished_run_from_the_command_line(place: Path) -> No
     )
     assert max(len(line) for line in said.splitlines() if "files: " not in line) <= 60, said
     shown = json.loads(cogumi("artifacts", "ls", "--json", cwd=place).stdout)
-    assert f"compare-tiny/comparisons/{found['comparison']}" in {row["artifact"] for row in shown}
+    assert f"compare-tiny/comparisons/{figures['comparison']}" in {row["artifact"] for row in shown}
     stages = {row["stage"] for row in json.loads(cogumi("ledger", "show", "compare-tiny", "--json", cwd=place).stdout)}
     assert stages == {"compare_answers", "compare_judge"}
 
@@ -73,8 +76,10 @@ def test_a_rehearsal_takes_any_recipe_and_only_the_questions_of_the_stage(place:
     command = ["compare-prompts", "builtin", "easy.md", "-r", "small", "--stage", "answers_easy", "--rehearse"]
     done = cogumi(*command, "--questions", "questions.jsonl", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["run"] == "compare-small-rehearsal" and found["questions"] == len(QUESTIONS)
+    figures = json.loads(done.stdout)
+    assert figures["run"] == "compare-small-rehearsal" and figures["questions"] == len(QUESTIONS)
+    assert figures["questions_left_out"] == {"unknown-domain": 1, "duplicate": 1, "other difficulty": 6}
+    assert "1 unknown-domain, 1 duplicate, 6 other difficulty" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(

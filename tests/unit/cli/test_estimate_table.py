@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +46,19 @@ def test_the_dry_run_fits_the_terminal_that_the_environment_names(tmp_path: Path
     said = done.stdout + done.stderr
     assert done.returncode == 0 and "answers_hard" in said and "claude-sonnet-5-5" in said and "36,000" in said
     assert max(map(len, said.splitlines())) <= int(width), said
+
+
+def test_the_dry_run_of_an_older_run_counts_the_guide_that_it_began_with(tmp_path: Path) -> None:
+    """Format 2 with a cache; the preset of the same command has no guide now."""
+    name = "run-0.1.0-format2-cache"
+    shutil.copytree(Path(__file__).parents[2] / "fixtures" / name, tmp_path / "runs" / name)
+    command = ["run", "dataset", "--recipe", "tiny", "--run", name, "--dry-run", "--json"]
+    command += ["--set", "dataset.cells={math: {easy: 3, hard: 4}, reading: {hard: 3}}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cogumi.cli.main", *command], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["guide"]["cache"] == "1h"
 
 
 def money(**changes: Any) -> str:

@@ -1,4 +1,4 @@
-"""Prompts compared in pairs, over real HTTP: what is better wins, what is alike does not, a biased judge is found out, and
+"""Prompts compared in pairs, over real HTTP: what is better wins, what is alike does not, a biased judge is figures out, and
 nothing is bought twice.
 """
 
@@ -51,7 +51,7 @@ def drawn(count: int, domain: str = "math", difficulty: Difficulty = Difficulty.
     return [Question(text, Cell(domain, difficulty), "", "", "", "") for text in texts]
 
 
-class Bench:
+class Comparisons:
     """Comparisons against one provider, in one folder."""
 
     def __init__(self, provider: LoopbackProcess, bill: Path, root: Path) -> None:
@@ -82,50 +82,52 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, loopback: Start) -> Callable[..., Bench]:
-    def start(**behaviour: Any) -> Bench:
+def start(tmp_path: Path, loopback: Start) -> Callable[..., Comparisons]:
+    def against(**behaviour: Any) -> Comparisons:
         bill = tmp_path / "bill.tsv"
-        return Bench(loopback(bill=bill, **behaviour), bill, tmp_path / "runs")
+        return Comparisons(loopback(bill=bill, **behaviour), bill, tmp_path / "runs")
 
-    return start
+    return against
 
 
 # -- what is better wins
 
 
-async def test_a_prompt_whose_answers_are_wrong_loses(bench: Callable[..., Bench]) -> None:
+async def test_a_prompt_whose_answers_are_wrong_loses(start: Callable[..., Comparisons]) -> None:
     """The known-bad control, on either side."""
-    at, questions = bench(), drawn(30)
-    found = await at.run(at.comparison(BUILTIN, WRONG, questions))
-    assert found["verdict"] == "a better" and found["p"] < 1e-6
-    assert found["prompts"]["b"]["verified"] == {"failed": 30} and found["prompts"]["a"]["verified"] == {"passed": 30}
-    assert found["a"]["count"] == 30 and found["a"]["ci95"][0] > 0.8 and found["difference"]["high"] < 0
+    at, questions = start(), drawn(30)
+    figures = await at.run(at.comparison(BUILTIN, WRONG, questions))
+    assert figures["verdict"] == "a better" and figures["p"] < 1e-6
+    assert figures["prompts"]["b"]["verified"] == {"failed": 30} and figures["prompts"]["a"]["verified"] == {
+        "passed": 30
+    }
+    assert figures["a"]["count"] == 30 and figures["a"]["ci95"][0] > 0.8 and figures["difference"]["high"] < 0
     swapped = await at.run(at.comparison(WRONG, BUILTIN, questions))
-    assert swapped["verdict"] == "b better" and swapped["b"] == found["a"] and swapped["p"] == found["p"]
+    assert swapped["verdict"] == "b better" and swapped["b"] == figures["a"] and swapped["p"] == figures["p"]
 
 
-async def test_prompts_that_do_the_same_are_not_told_apart(bench: Callable[..., Bench]) -> None:
-    at = bench(wrong_share=0.1)
-    found = await at.run(at.comparison(BUILTIN, REWORDED, drawn(40)))
-    assert found["verdict"] == "inconclusive" and found["difference"]["low"] < 0 < found["difference"]["high"]
-    assert found["a"]["count"] + found["equal"]["count"] + found["b"]["count"] == found["pairs"] == 40
-    assert 0 < found["power_of_10_points"] < 1
+async def test_prompts_that_do_the_same_are_not_told_apart(start: Callable[..., Comparisons]) -> None:
+    at = start(wrong_share=0.1)
+    figures = await at.run(at.comparison(BUILTIN, REWORDED, drawn(40)))
+    assert figures["verdict"] == "inconclusive" and figures["difference"]["low"] < 0 < figures["difference"]["high"]
+    assert figures["a"]["count"] + figures["equal"]["count"] + figures["b"]["count"] == figures["pairs"] == 40
+    assert 0 < figures["power_of_10_points"] < 1
 
 
-async def test_answers_that_the_dataset_could_not_use_lose_without_a_judge(bench: Callable[..., Bench]) -> None:
-    at = bench()
-    found = await at.run(at.comparison(UNTAGGED, BUILTIN, drawn(12)))
-    assert found["verdict"] == "b better" and found["by"] == {"one unusable": 12}
-    assert found["prompts"]["a"]["unusable"] == {"no-answer-tag": 12} and found["position"]["judgements"] == 0
+async def test_answers_that_the_dataset_could_not_use_lose_without_a_judge(start: Callable[..., Comparisons]) -> None:
+    at = start()
+    figures = await at.run(at.comparison(UNTAGGED, BUILTIN, drawn(12)))
+    assert figures["verdict"] == "b better" and figures["by"] == {"one unusable": 12}
+    assert figures["prompts"]["a"]["unusable"] == {"no-answer-tag": 12} and figures["position"]["judgements"] == 0
     both = await at.run(at.comparison(UNTAGGED, Candidate("other", "Answer briefly."), drawn(12)))
     assert both["by"] == {"both unusable": 12} and both["verdict"] == "inconclusive"
 
 
-async def test_easy_answers_of_the_same_text_need_no_judge(bench: Callable[..., Bench]) -> None:
-    at, questions = bench(), drawn(10, difficulty=Difficulty.EASY)
+async def test_easy_answers_of_the_same_text_need_no_judge(start: Callable[..., Comparisons]) -> None:
+    at, questions = start(), drawn(10, difficulty=Difficulty.EASY)
     easy = read_candidate("builtin", hard=False)
-    found = await at.run(at.comparison(easy, Candidate("other", "Answer."), questions, stage="answers_easy"))
-    assert found["by"] == {"same text": 10} and found["equal"]["share"] == 1.0
+    figures = await at.run(at.comparison(easy, Candidate("other", "Answer."), questions, stage="answers_easy"))
+    assert figures["by"] == {"same text": 10} and figures["equal"]["share"] == 1.0
     bad = await at.run(at.comparison(easy, Candidate("bad", "Be wrong on purpose."), questions, stage="answers_easy"))
     assert bad["verdict"] == "a better"
 
@@ -135,21 +137,21 @@ async def test_easy_answers_of_the_same_text_need_no_judge(bench: Callable[..., 
 
 @pytest.mark.parametrize(("b", "verdict"), [(REWORDED, "inconclusive"), (WRONG, "a better")])
 async def test_a_judge_that_likes_what_stands_first_decides_nothing(
-    bench: Callable[..., Bench], b: Candidate, verdict: str
+    start: Callable[..., Comparisons], b: Candidate, verdict: str
 ) -> None:
     """Its bias is measured; pairs with opposite winners in the two orders are equal, and real differences still show."""
-    at = bench(first_share=1.0)
-    found = await at.run(at.comparison(BUILTIN, b, drawn(40)))
-    assert found["verdict"] == verdict
+    at = start(first_share=1.0)
+    figures = await at.run(at.comparison(BUILTIN, b, drawn(40)))
+    assert figures["verdict"] == verdict
     if b is REWORDED:
-        position = found["position"]
+        position = figures["position"]
         assert position["first_share"] == 1.0 and position["p"] < 0.001 and position["ci95"][0] > 0.5
-        assert position["inconsistent"] == found["by"]["judged"] == position["judgements"] / 2 > 10
+        assert position["inconsistent"] == figures["by"]["judged"] == position["judgements"] / 2 > 10
 
 
-async def test_the_judge_is_blind_and_asked_in_both_orders(bench: Callable[..., Bench]) -> None:
-    at = bench(untidy_share=0.3)
-    found = await at.run(at.comparison(BUILTIN, WRONG, drawn(15)))
+async def test_the_judge_is_blind_and_asked_in_both_orders(start: Callable[..., Comparisons]) -> None:
+    at = start(untidy_share=0.3)
+    figures = await at.run(at.comparison(BUILTIN, WRONG, drawn(15)))
     with sqlite3.connect(at.root / "compared" / "ledger.db") as ledger:
         rows = ledger.execute(
             "select request from attempts where stage = 'compare_judge' and state = 'received'"
@@ -160,14 +162,14 @@ async def test_the_judge_is_blind_and_asked_in_both_orders(bench: Callable[..., 
         assert BUILTIN.system[:40] not in text and "on purpose" not in text and "builtin" not in text
         shown.append(re.findall(r"<result>\n(.*?)\n</result>", text, re.DOTALL))
     assert {tuple(pair) for pair in shown} == {tuple(reversed(pair)) for pair in shown}
-    assert len({tuple(pair) for pair in shown}) == found["position"]["judgements"] == 30
+    assert len({tuple(pair) for pair in shown}) == figures["position"]["judgements"] == 30
 
 
 # -- money
 
 
-async def test_nothing_is_bought_twice_and_the_price_says_what_is_left(bench: Callable[..., Bench]) -> None:
-    at, questions = bench(), drawn(40)
+async def test_nothing_is_bought_twice_and_the_price_says_what_is_left(start: Callable[..., Comparisons]) -> None:
+    at, questions = start(), drawn(40)
     whole = at.comparison(BUILTIN, REWORDED, questions)
     expected = await price_of_comparison(whole, None)
     assert (expected.answers, expected.judgements, expected.reused) == (80, 80, 0)
@@ -175,19 +177,19 @@ async def test_nothing_is_bought_twice_and_the_price_says_what_is_left(bench: Ca
     begun = bill_of(at.bill)
     left = await at.price(whole)
     assert left.answers == 50 and left.reused == begun[0] and 50 <= left.judgements < expected.judgements
-    found = await at.run(whole)
+    figures = await at.run(whole)
     paid = bill_of(at.bill)
     assert paid[0] - begun[0] <= left.answers + left.judgements
     assert 0.7 <= paid[1] / 1e9 / expected.cost_usd <= 1.4, "the range that is told"
     assert (await at.price(whole)).cost_usd == 0
-    assert await at.run(whole) == found and bill_of(at.bill) == paid
+    assert await at.run(whole) == figures and bill_of(at.bill) == paid
     other = await at.price(at.comparison(BUILTIN, WRONG, questions))
     assert other.answers == 40, "answers of the first prompt are at hand"
     check_money(at.root / "compared", at.bill)
 
 
-async def test_the_budget_stops_it_and_it_resumes(bench: Callable[..., Bench]) -> None:
-    at, questions = bench(fault_share=0.2), drawn(25)
+async def test_the_budget_stops_it_and_it_resumes(start: Callable[..., Comparisons]) -> None:
+    at, questions = start(fault_share=0.2), drawn(25)
     with pytest.raises(BudgetError, match="budget-reached"):
         await at.run(
             at.comparison(BUILTIN, REWORDED, questions, "budget.max_usd=0.1", "dataset.answers_hard.workers=2")
@@ -195,13 +197,13 @@ async def test_the_budget_stops_it_and_it_resumes(bench: Callable[..., Bench]) -
     stopped = check_money(at.root / "compared", at.bill)
     assert stopped.received > 0 and stopped.billed / 1e9 <= 0.1
     assert not (at.root / "compared" / "comparisons").exists()
-    found = await at.run(at.comparison(BUILTIN, REWORDED, questions))
-    assert found["pairs"] == 25
+    figures = await at.run(at.comparison(BUILTIN, REWORDED, questions))
+    assert figures["pairs"] == 25
     check_money(at.root / "compared", at.bill)
 
 
-async def test_pairs_whose_calls_fail_are_left_out_and_asked_again(bench: Callable[..., Bench]) -> None:
-    at = bench(script=["400"] * 6)
+async def test_pairs_whose_calls_fail_are_left_out_and_asked_again(start: Callable[..., Comparisons]) -> None:
+    at = start(script=["400"] * 6)
     comparison = at.comparison(BUILTIN, WRONG, drawn(3), "preflight=false")
     with pytest.raises(RunError, match="comparison-empty") as caught:
         await at.run(comparison)
@@ -209,37 +211,38 @@ async def test_pairs_whose_calls_fail_are_left_out_and_asked_again(bench: Callab
     assert (await at.run(comparison))["pairs"] == 3
 
 
-async def test_an_answer_that_is_cut_off_is_asked_again_with_more_tokens(bench: Callable[..., Bench]) -> None:
-    at = bench()
+async def test_an_answer_that_is_cut_off_is_asked_again_with_more_tokens(start: Callable[..., Comparisons]) -> None:
+    at = start()
     few = ["dataset.answers_hard.max_tokens=40", "dataset.answers_hard.max_tokens_cap=640"]
-    found = await at.run(at.comparison(BUILTIN, WRONG, drawn(6), *few, "dataset.answers_hard.tries=5"))
-    assert found["prompts"]["a"]["unusable"] == {} and found["a"]["count"] == 6
+    figures = await at.run(at.comparison(BUILTIN, WRONG, drawn(6), *few, "dataset.answers_hard.tries=5"))
+    assert figures["prompts"]["a"]["unusable"] == {} and figures["a"]["count"] == 6
     cut = await at.run(at.comparison(BUILTIN, WRONG, drawn(6), *few, "dataset.answers_hard.tries=1"))
     assert cut["prompts"]["a"]["unusable"] == {"truncated": 6}
-    assert found["prompts"]["a"]["usd_per_answer"] > cut["prompts"]["a"]["usd_per_answer"]
+    assert figures["prompts"]["a"]["usd_per_answer"] > cut["prompts"]["a"]["usd_per_answer"]
 
 
-async def test_a_long_prompt_is_cached_where_the_provider_can_keep_it(bench: Callable[..., Bench]) -> None:
-    at = bench()
+async def test_a_long_prompt_is_cached_where_the_provider_can_keep_it(start: Callable[..., Comparisons]) -> None:
+    at = start()
     comparison = at.comparison(BUILTIN, read_candidate("builtin+guide", hard=True), drawn(10))
-    found = await at.run(comparison)
-    short, long = found["prompts"]["a"], found["prompts"]["b"]
+    figures = await at.run(comparison)
+    short, long = figures["prompts"]["a"], figures["prompts"]["b"]
     assert short["cached_tokens"] == 0 and long["cached_tokens"] > 0.8 * long["prompt_tokens"]
     with sqlite3.connect(at.root / "compared" / "ledger.db") as ledger:
         (cost,) = ledger.execute("select sum(cost_nanousd) from attempts where stage = 'compare_answers'").fetchone()
     assert 10 * (short["usd_per_answer"] + long["usd_per_answer"]) == pytest.approx(cost / 1e9)
 
 
-async def test_the_questions_of_a_finished_run(tmp_path: Path, bench: Callable[..., Bench]) -> None:
+async def test_the_questions_of_a_finished_run(tmp_path: Path, start: Callable[..., Comparisons]) -> None:
     await run_stage(tmp_path, tiny(dataset__cells="{math: {easy: 3, hard: 12}}"), "made")
     few = questions_of_run(tmp_path / "made", Difficulty.HARD, 5, seed=1)
-    more = questions_of_run(tmp_path / "made", Difficulty.HARD, 100, seed=1)
-    assert len(few) == 5 and len(more) == 12 and more[:5] == few
-    assert len(questions_of_run(tmp_path / "made", Difficulty.EASY, 100, seed=1)) == 3
-    at = bench()
-    found = await at.run(at.comparison(BUILTIN, WRONG, more))
-    assert found["verdict"] == "a better"
-    place = at.root / "compared" / "comparisons" / found["comparison"]
+    more = questions_of_run(tmp_path / "made", Difficulty.HARD, 100, seed=1).questions
+    assert len(few.questions) == 5 and len(more) == 12 and more[:5] == few.questions
+    assert few.left_out == {"other difficulty": 3, "more than --rows": 7}
+    assert len(questions_of_run(tmp_path / "made", Difficulty.EASY, 100, seed=1).questions) == 3
+    at = start()
+    figures = await at.run(at.comparison(BUILTIN, WRONG, more))
+    assert figures["verdict"] == "a better"
+    place = at.root / "compared" / "comparisons" / figures["comparison"]
     verify(place)
     rows = [orjson.loads(line) for line in (place / "pairs.jsonl").read_bytes().splitlines()]
     assert len(rows) == 12 and all(row["outcome"] == "a" and len(row["scores"]) == 2 for row in rows)
