@@ -53,7 +53,8 @@ make_root() { # BASE ROOT
   rm -rf --one-file-system "$2"
   cp -a "$1" "$2"
   git clone -q "$(git -C "$(dirname "$0")" rev-parse --show-toplevel)" "$2/project"
-  mkdir -p "$2/root/new-home"
+  mkdir -p "$2/root/new-home" "$2/etc"
+  printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$(uname -n)" >"$2/etc/hosts" # as Debian's installer does, and debootstrap does not
   local file
   for file in /etc/pip.conf /etc/resolv.conf "${PIP_CERT:-}" "${SSL_CERT_FILE:-}" "${REQUESTS_CA_BUNDLE:-}"; do
     if [ -f "$file" ]; then mkdir -p "$2$(dirname "$file")" && cp -L "$file" "$2$file"; fi
