@@ -15,6 +15,7 @@ import typer
 
 from cogumi.cli.dataset_progress import dataset_progress
 from cogumi.cli.output import JsonOption, note, print_json, print_table, say, say_done
+from cogumi.cli.progress import progress
 from cogumi.cli.run_base import run_base, show_base, show_plan
 from cogumi.cli.run_draft import run_draft, show_draft, show_draft_plan
 from cogumi.cli.run_train import run_train, show_adapter, show_train_plan
@@ -108,15 +109,16 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
     What this machine cannot train is said before a row is bought.
     """
     recipe, wanted = request.load(), STAGES[: STAGES.index(last) + 1]
-    if "base" in wanted and recipe.base is not None:
-        claim_for_base(recipe)
-    if "train" in wanted and recipe.train is not None:
-        claim_for_adapters(recipe)
-    if "draft" in wanted and recipe.draft is not None:
-        claim_for_draft(recipe)
-    if "validate" in wanted and recipe.validates:
-        check_validation(recipe)
-        claim_for_validation(recipe)
+    with progress("checks"):
+        if "base" in wanted and recipe.base is not None:
+            claim_for_base(recipe)
+        if "train" in wanted and recipe.train is not None:
+            claim_for_adapters(recipe)
+        if "draft" in wanted and recipe.draft is not None:
+            claim_for_draft(recipe)
+        if "validate" in wanted and recipe.validates:
+            check_validation(recipe)
+            claim_for_validation(recipe)
     figures = run_dataset(request, prefect)
     stages = {"generate_dataset": figures}
     if not as_json:
