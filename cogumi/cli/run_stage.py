@@ -31,7 +31,10 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
     recipe = request.load()
     wanted = _wanted(recipe, last)
     if not _all_finished(request, recipe, wanted):
-        _claim(recipe, wanted)
+        from cogumi.cli.progress import progress
+
+        with progress("checks"):
+            _claim(recipe, wanted)
     figures = _dataset(request, recipe, prefect, as_json)
     stages = {"generate_dataset": figures}
     asked = PipelineRequest(dataset=request)

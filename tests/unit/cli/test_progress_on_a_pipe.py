@@ -31,7 +31,7 @@ def test_no_more_than_ten_seconds_pass_without_a_line(how: list[str], tmp_path: 
     at.append(time.monotonic())
     gaps = [later - earlier for earlier, later in pairwise(at)]
     longest = max(range(len(gaps)), key=gaps.__getitem__)
-    assert gaps[longest] <= _PROMISED_S, (gaps[longest], said[longest])
+    assert gaps[longest] <= _PROMISED_S, (sorted(gaps)[-5:], said[longest])
     told = {line.removeprefix("still: ").partition(":")[0] for line in said}
     assert {"base", "train", "draft", "validate"} <= told, "stages that take seconds"
     results = (tmp_path / "out.txt").read_text()
