@@ -18,6 +18,7 @@ from statistics import median
 
 from benchmarks.measuring import Figure, report
 from benchmarks.parts.recipe_changes import random_changes
+from cogumi.cli.output import print_table
 from cogumi.dataset.forecast import existing_run, forecast
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.steps import generate, open_dataset_run
@@ -54,8 +55,9 @@ class Tried:
 def main(*, quick: bool, save: bool, table: bool) -> None:
     """Measure and print."""
     tried = asyncio.run(try_changes(random_changes(6 if quick else 30, seed=1)))
-    for one in tried if table else ():
-        print(f"{one.expected:6,} forecast {one.bought:6,} bought  {one.error:6.1%}  {' '.join(one.overrides)}")
+    if table:
+        rows = [[one.expected, one.bought, f"{one.error:.1%}", " ".join(one.overrides)] for one in tried]
+        print_table("", ["forecast", "bought", "error", "change"], rows, width=130)
     buying = [one.error for one in tried if one.bought]
     free = [one for one in tried if not one.bought]
     figures = [

@@ -6,32 +6,23 @@ import asyncio
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cogumi.cli.comparison_text import price_text, result_text
 from cogumi.cli.output import RESULTS, JsonOption, note, print_json, say
-from cogumi.cli.with_prefect import sigterm_interrupts
-from cogumi.dataset.compare_prompts import (
-    STAGES,
-    Comparison,
-    ComparisonPrice,
-    QuestionSet,
-    compare,
-    price_of_comparison,
-    questions_of_files,
-    questions_of_run,
-    read_candidate,
-)
+from cogumi.cli.progress import progress
 from cogumi.domain import Difficulty, Question
 from cogumi.errors import InputError, Interrupted
 from cogumi.recipe import Recipe, load_recipe, preset_names
-from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 from cogumi.teachers.server.rehearsal import as_rehearsal
 
-_TELL_EVERY_S = 10.0
+if TYPE_CHECKING:
+    from cogumi.dataset.compare_prompts import Comparison, ComparisonPrice, QuestionSet
+
+_STAGES = ("answers_easy", "answers_hard")
 
 
 def compare_prompts(
@@ -40,7 +31,7 @@ def compare_prompts(
     recipe: str = typer.Option(
         ..., "--recipe", "-r", help=f"Teacher and judge: a preset ({', '.join(preset_names())}) or a YAML file."
     ),
-    stage: str = typer.Option("answers_hard", "--stage", help=f"The prompts' stage: {' or '.join(STAGES)}."),
+    stage: str = typer.Option("answers_hard", "--stage", help=f"The prompts' stage: {' or '.join(_STAGES)}."),
     questions: list[Path] = typer.Option([], "--questions", help="Questions: .jsonl files or folders."),
     run: str = typer.Option("", "--run", help="The questions of this finished run."),
     rows: int = typer.Option(100, "--rows", min=1, help="Questions to compare on, at most."),
@@ -78,11 +69,13 @@ def compare_prompts(
 
 def _questions(recipe: Recipe, stage: str, files: list[Path], run: str, rows: int, root: Path) -> QuestionSet:
     """Raises InputError stage-unknown, questions-not-named, questions-unreadable; RunError run-without-dataset."""
-    difficulty: Difficulty | None = STAGES.get(stage)
-    if difficulty is None:
-        raise InputError("stage-unknown", f"{stage!r}; prompts of {' and '.join(STAGES)} can be compared")
+    if stage not in _STAGES:
+        raise InputError("stage-unknown", f"{stage!r}; prompts of {' and '.join(_STAGES)} can be compared")
     if bool(files) == bool(run):
         raise InputError("questions-not-named", f"--questions and --run: {'both' if run else 'neither'} given")
+    from cogumi.dataset.compare_prompts import questions_of_files, questions_of_run
+
+    difficulty = Difficulty(stage.removeprefix("answers_"))
     if files:
         return questions_of_files(files, recipe, difficulty, rows, recipe.seed)
     folder = run_path(root, run)
@@ -92,7 +85,9 @@ def _questions(recipe: Recipe, stage: str, files: list[Path], run: str, rows: in
 
 def _comparison(recipe: Recipe, stage: str, a: str, b: str, questions: list[Question]) -> Comparison:
     """Raises InputError prompt-unreadable, prompts-same."""
-    hard = STAGES[stage] is Difficulty.HARD
+    from cogumi.dataset.compare_prompts import Comparison, read_candidate
+
+    hard = stage == "answers_hard"
     one, other = read_candidate(a, hard), read_candidate(b, hard)
     if one.system == other.system:
         raise InputError("prompts-same", f"{a} and {b}")
@@ -101,6 +96,9 @@ def _comparison(recipe: Recipe, stage: str, a: str, b: str, questions: list[Ques
 
 def _price(comparison: Comparison, folder: Path, name: str) -> ComparisonPrice:
     """What is left to buy, with the ledger of the folder where there is one."""
+    from cogumi.dataset.compare_prompts import price_of_comparison
+    from cogumi.store.ledger import Ledger
+
     if not (folder / "run.json").is_file():
         return asyncio.run(price_of_comparison(comparison, None))
     read_run(folder)
@@ -122,29 +120,17 @@ def _accept(price: ComparisonPrice, recipe: Recipe, yes: bool) -> None:
 
 
 def _compared(comparison: Comparison, root: Path, name: str) -> dict[str, Any]:
-    command = shlex.join(["cogumi", *sys.argv[1:]])
+    from cogumi.cli.interrupts import run_until_interrupted
+    from cogumi.dataset.compare_prompts import compare
+
+    command, count = shlex.join(["cogumi", *sys.argv[1:]]), len(comparison.questions)
     try:
-        with sigterm_interrupts(), RunFolder.open(root, name, comparison.recipe, command) as folder:
-            return asyncio.run(_with_progress(comparison, folder))
+        opened = RunFolder.open(root, name, comparison.recipe, command)
+        with progress("compare-prompts") as reporter, opened as folder:
+
+            def compared(done: int) -> None:
+                reporter.update("questions", done, count, "questions")
+
+            return run_until_interrupted(compare(comparison, folder, compared))
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", name) from None
-
-
-async def _with_progress(comparison: Comparison, folder: RunFolder) -> dict[str, Any]:
-    """The comparison; every 10 s a line on stderr says how far it is."""
-    done = 0
-
-    def note(count: int) -> None:
-        nonlocal done
-        done = count
-
-    async def tell() -> None:
-        while True:
-            await asyncio.sleep(_TELL_EVERY_S)
-            typer.echo(f"{folder.name}: {done:,} of {len(comparison.questions):,} questions compared", err=True)
-
-    telling = asyncio.ensure_future(tell())
-    try:
-        return await compare(comparison, folder, note)
-    finally:
-        telling.cancel()

@@ -63,15 +63,14 @@ def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:
 def _in_process(request: BaseRequest) -> dict[str, Any]:
     recipe = request.load()
     device = claim_for_base(recipe)
-    from cogumi.report.build import write_report
-    from cogumi.training.base import DatasetInput, make_base
-    from cogumi.training.fitting import Step
-
     datasets = Versions(request.store, request.name) if request.dataset else None
     outer = WATCHER.get()
     with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base", request.change) as folder:
         request.keep(folder.path)
         place, artifact_id = fetch_dataset(request, folder, datasets)
+        from cogumi.report.build import write_report
+        from cogumi.training.base import DatasetInput, make_base
+        from cogumi.training.fitting import Step
 
         def watch(step: Step) -> None:
             outer("base", step)

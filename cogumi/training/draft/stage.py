@@ -99,9 +99,8 @@ def make_draft(
         if begun is not None and begun.metrics is not None and imitation is not None:
             figures |= {"parts": begun.told | figures["parts"], "imitation": imitation.artifact_id}
             steps = begun.metrics.read_bytes() + steps
-        write_json(
-            made.path / TABLE, {"rows": table.rows(), "domains": table.by_domain(), "prompts": table.by_prompt()}
-        )
+        by = {"rows": table.rows(), "domains": table.by_domain(), "prompts": table.by_prompt()}
+        write_json(made.path / TABLE, by)
         write_model(draft.cpu(), tokenizer, made.path)
         write_atomic(made.path / METRICS, steps)
         made.metrics |= figures

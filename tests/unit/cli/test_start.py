@@ -35,7 +35,7 @@ def starts_light(commands: list[list[str]], heavy: set[str], cwd: Path, code: in
 
 
 def test_the_version_and_the_list_of_commands_import_no_command(tmp_path: Path) -> None:
-    own = {f"cogumi.{name}" for name in ("recipe", "store", "dataset", "cli.run_stage", "cli.output")}
+    own = {f"cogumi.{name}" for name in ("recipe", "store", "dataset", "cli.run_stage")}
     starts_light([["--version"], ["--help"]], HEAVY | own, tmp_path)
     starts_light([["rnu"], ["--versoin"]], HEAVY | own, tmp_path, code=2)
 
