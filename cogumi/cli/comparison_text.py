@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cogumi.cli.estimate_table import aligned, folded
-from cogumi.dataset.compare_prompts import Comparison, ComparisonPrice
+
+if TYPE_CHECKING:
+    from cogumi.dataset.compare_prompts import Comparison, ComparisonPrice
 
 
 def price_text(
