@@ -13,6 +13,7 @@ import typer
 from cogumi.cli.comparison_text import price_text, result_text
 from cogumi.cli.output import RESULTS, JsonOption, note, print_json, say
 from cogumi.cli.progress import progress
+from cogumi.dataset.requirements import check_keys
 from cogumi.domain import Difficulty, Question
 from cogumi.errors import InputError, Interrupted
 from cogumi.recipe import Recipe, load_recipe, preset_names
@@ -58,6 +59,7 @@ def compare_prompts(
         print_json(figures) if as_json else say(text)
         return
     note(text)
+    check_keys(loaded)
     _accept(price, loaded, yes)
     figures |= _compared(comparison, root, name)
     if as_json:

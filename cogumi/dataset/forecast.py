@@ -18,7 +18,7 @@ from cogumi.dataset.given import Given
 from cogumi.dataset.replay import Bought, replay
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import refuse_without_ledger
-from cogumi.recipe import Recipe
+from cogumi.recipe import Recipe, as_of_format
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_changes import refuse
 from cogumi.store.run_folder import RunFolder, changes_of_run, read_run, run_path
@@ -43,6 +43,7 @@ async def forecast(
     counts = Counter(question.cell.difficulty for question in given.questions) if given else None
     if folder is None:
         return {**estimate(recipe, None, counts), "stops": None}
+    recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
     ledger = Ledger.view(folder.ledger_url, folder.name)
     try:
         refuse_without_ledger(folder, ledger)

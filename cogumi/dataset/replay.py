@@ -30,9 +30,9 @@ from cogumi.dataset.steps import fill
 from cogumi.dataset.verify import Verdict, verify_answer
 from cogumi.dataset.versions import open_plan
 from cogumi.errors import RunError
-from cogumi.recipe import Recipe, as_of_format
+from cogumi.recipe import Recipe
 from cogumi.store.ledger import Ledger
-from cogumi.store.run_folder import RunFolder, read_run
+from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 from cogumi.teachers.budget import Budget
 from cogumi.teachers.staff import Staff, unsent_teachers
@@ -52,8 +52,9 @@ class Bought:
 
 
 async def replay(recipe: Recipe, folder: RunFolder, given: Given | None, versions: Versions | None) -> Bought:
-    """What the run in `folder` would buy by this recipe. Raises as `open_plan`; StorageError of the ledger."""
-    recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
+    """What the run in `folder` would buy by this recipe, which is one as of the folder's format. Raises as `open_plan`;
+    StorageError of the ledger.
+    """
     ledger = _UnwrittenLedger.view(folder.ledger_url, folder.name)
     try:
         with tempfile.TemporaryDirectory(prefix="cogumi-replay-") as place:
