@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cogumi.cli.estimate_table import aligned, folded
+from cogumi.metrics.formatting import Sample, interval, number, percent, usd
 
 if TYPE_CHECKING:
     from cogumi.dataset.compare_prompts import Comparison, ComparisonPrice
@@ -36,8 +37,14 @@ def price_text(
 
 def result_text(figures: dict[str, Any], place: Path, width: int) -> str:
     """Verdict, outcomes, position bias, and what an answer of each prompt takes."""
+    pairs = _pairs(figures)
     shares = [
-        [label, f"{figures[name]['count']:,}", _percent(figures[name]["share"]), _span(figures[name]["ci95"])]
+        [
+            label,
+            f"{figures[name]['count']:,}",
+            percent(figures[name]["share"], of=pairs),
+            interval(figures[name]["ci95"], ".1%", pairs),
+        ]
         for name, label in (("a", "a better"), ("equal", "equal"), ("b", "b better"))
     ]
     lines = [
@@ -53,7 +60,7 @@ def result_text(figures: dict[str, Any], place: Path, width: int) -> str:
     if figures["left_out"]:
         lines += folded(f"pairs left out: {_counts(figures['left_out'])}; the same command asks again", width)
     lines += folded("right: of those a verifier knows; in, out: tokens; USD: of one answer, as single calls", width)
-    lines.append(f"spent in this folder: ${figures['cost_usd']:.4f} (+ ${figures['at_risk_usd']:.4f} at risk)")
+    lines.append(f"spent in this folder: {usd(figures['cost_usd'])} (+ {usd(figures['at_risk_usd'])} at risk)")
     lines.append(f"files: {place}")
     return "\n".join(lines)
 
@@ -61,21 +68,24 @@ def result_text(figures: dict[str, Any], place: Path, width: int) -> str:
 def _verdict(figures: dict[str, Any]) -> str:
     names = " against ".join(f"{figures['prompts'][side]['prompt']} ({side})" for side in ("a", "b"))
     gain = figures["difference"]
-    seen = _percent(figures["power_of_10_points"])
+    seen, pairs = percent(figures["power_of_10_points"]), _pairs(figures)
     unsure = f"; a true difference of 10 points would be seen {seen} of the time"
+    ends = interval((gain["low"], gain["high"]), "+.1%", pairs)
     return (
         f"{figures['verdict']}: {names}, judged by {figures['judge']}; wins of b less wins of a: "
-        f"{100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}), {figures['test']}, "
-        f"p = {figures['p']:.3g}{unsure if figures['verdict'] == 'inconclusive' else ''}"
+        f"{percent(gain['mean'], '+.1%', pairs)} of the pairs ({ends}), {figures['test']}, "
+        f"p = {number(figures['p'], '.3g', pairs)}{unsure if figures['verdict'] == 'inconclusive' else ''}"
     )
 
 
 def _position(position: dict[str, Any]) -> str:
     if position["first_share"] is None:
         return f"position: none of {position['judgements']:,} judgements preferred an answer"
+    ends = interval(position["ci95"], ".1%")
     return (
         f"position: the answer that stood first was preferred in {position['first']:,} of "
-        f"{position['first'] + position['second']:,} judgements ({_span(position['ci95'])}, p = {position['p']:.3g}); "
+        f"{position['first'] + position['second']:,} judgements ({ends}, "
+        f"p = {number(position['p'], '.3g')}); "
         f"{position['inconsistent']:,} pairs had opposite winners in the two orders and count as equal"
     )
 
@@ -90,9 +100,9 @@ def _prompt_row(side: str, prompt: dict[str, Any]) -> list[str]:
         f"{prompt['answers']:,}",
         f"{sum(prompt['unusable'].values()):,}",
         f"{passed}/{known}" if known else "-",
-        f"{prompt['prompt_tokens']:,.0f}",
-        f"{prompt['completion_tokens']:,.0f}",
-        f"{prompt['usd_per_answer']:.6f}",
+        number(prompt["prompt_tokens"], ",.0f"),
+        number(prompt["completion_tokens"], ",.0f"),
+        number(prompt["usd_per_answer"], ".6f"),
     ]
 
 
@@ -100,9 +110,5 @@ def _counts(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
-
-
-def _span(ends: list[float]) -> str:
-    return f"{_percent(ends[0])} to {_percent(ends[1])}"
+def _pairs(figures: dict[str, Any]) -> Sample:
+    return Sample(sum(figures[name]["count"] for name in ("a", "equal", "b")), "pairs", least=1)

@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from cogumi.metrics.formatting import number, usd
+
 _GAP = "  "
 
 
@@ -61,7 +63,7 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> l
 
 
 def _dollars(stage: dict[str, Any]) -> tuple[str, str]:
-    return f"{stage['cost_usd']:,.2f}", f"{stage['plain_usd']:,.2f}"
+    return number(stage["cost_usd"], ",.2f"), number(stage["plain_usd"], ",.2f")
 
 
 def _tokens(count: int) -> str:
@@ -79,8 +81,8 @@ def _money(expected: dict[str, Any]) -> list[str]:
     if guide is not None:
         cached = "not cached" if guide["cache"] == "off" else f"cached for {guide['cache']}"
         sentences.append(
-            f"the guide before hard questions is ${guide['cost_usd']:,.2f} of it: {guide['tokens']:,} tokens per call, "
-            f"{cached}, {'by batch' if guide['delivery'] == 'batch' else 'in single calls'}"
+            f"the guide before hard questions is {usd(guide['cost_usd'], ',.2f')} of it: {guide['tokens']:,} tokens "
+            f"per call, {cached}, {'by batch' if guide['delivery'] == 'batch' else 'in single calls'}"
         )
     if round(saving, 2):
         sentences.append(

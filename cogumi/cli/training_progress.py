@@ -31,5 +31,6 @@ class _Steps:
         if getattr(step, "gain", None) is not None:
             self._gain[what] = f", gain {number(step.gain, '.3f')}"
         money = f", ${step.seconds / 3600 * self._price:,.2f}" if self._price else ""
-        detail = f"loss {number(step.loss, '.3f')}{self._gain.get(what, '')}, {step.tokens_per_s:,.0f} tokens/s{money}"
+        speed = number(step.tokens_per_s, ",.0f")
+        detail = f"loss {number(step.loss, '.3f')}{self._gain.get(what, '')}, {speed} tokens/s{money}"
         self._reporter.update(what, step.step, step.steps, "steps", detail)

@@ -8,23 +8,25 @@ import asyncio
 import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from cogumi.cli.training_bars import _Lines
-from rich.progress import Progress
+from rich.console import Console
 from typer.testing import CliRunner
 
+from cogumi.cli import output
 from cogumi.cli.main import app
+from cogumi.cli.progress import Reporter
 from cogumi.cli.run_base import show_base
+from cogumi.cli.run_dataset import show_figures
 from cogumi.cli.run_draft import show_draft
-from cogumi.cli.run_stage import show_figures
 from cogumi.cli.run_train import show_adapter
 from cogumi.cli.run_validate import show_validation
+from cogumi.cli.training_progress import _Steps
 from cogumi.dataset.card import dataset_card
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import RunError
@@ -51,7 +53,8 @@ PAGE = Path("/runs/r/report.html")
 
 def terminal(show: Callable[[], object]) -> str:
     out = io.StringIO()
-    with redirect_stdout(out), redirect_stderr(out):
+    console = Console(file=out, width=200, markup=False, highlight=False, emoji=False)
+    with patch.object(output, "RESULTS", console), patch.object(output, "NOTICES", console):
         show()
     return out.getvalue()
 
@@ -132,9 +135,19 @@ def bars(figures: Figures) -> str:
     adapter = figures["train_models"]
     loss, speed, gain = (adapter[name] for name in ("loss_last", "tokens_per_s", "gain_mean"))
     step = MetaStep(1, 6, loss, 1.0, 1.0, 1.0, 0.1, 9, speed, 1.0, True, gain, 1.0)
-    with Progress(disable=True) as progress:
-        _Lines(progress, 2.0).watch("meta", step)
-        return str(progress.tasks[0].fields["told"])
+    details: list[str] = []
+
+    class Kept(Reporter):
+        def __init__(self) -> None:
+            """It shows nothing."""
+
+        def update(
+            self, name: str, done: int, total: int | None, unit: str = "", detail: str = "", rate: float | None = None
+        ) -> None:
+            details.append(detail)
+
+    _Steps(Kept(), 2.0).watch("meta", step)
+    return details[0]
 
 
 def gate_of_few_rows(_: Figures) -> str:

@@ -44,7 +44,7 @@ def cogumi(*arguments: str) -> str:
     done = CliRunner().invoke(app, list(arguments))
     if done.exception is not None:
         raise done.exception
-    return done.output
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
