@@ -21,9 +21,11 @@ from cogumi.recipe import load_recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
+from cogumi.training.claim import training_is_installed
 from tests.torture.oracle import check_money
 
 NO_PREFECT = ["--no-prefect"]
+TRAINS = pytest.mark.skipif(not training_is_installed(), reason="extra train is missing: pip install -e '.[train]'")
 
 
 def cogumi(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -147,8 +149,8 @@ def test_it_tells_its_version(tmp_path: Path) -> None:
         (["run", "base", "--set", "base.heads=5"], "recipe-bad-value", 2),
         (["run", "base", "--set", "purpose=sk-ant-0123456789abcdefghij"], "secret-in-recipe", 2),
         (["run", "base", "--recipe", "small", "--no-prefect"], "stage-not-in-recipe", 2),
-        (["run", "base", "--run", "nobody", "--no-prefect"], "run-without-dataset", 4),
-        (["run", "base", "--dataset", "weekly", "--no-prefect"], "version-not-found", 4),
+        pytest.param(["run", "base", "--run", "nobody", "--no-prefect"], "run-without-dataset", 4, marks=TRAINS),
+        pytest.param(["run", "base", "--dataset", "weekly", "--no-prefect"], "version-not-found", 4, marks=TRAINS),
         (["resume", "nobody"], "run-not-found", 4),
         (["report", "nobody"], "run-not-found", 4),
         (["bench", "nothing"], "bench-unknown", 2),
