@@ -22,10 +22,11 @@ demo: $(VENV)/.installed-train
 # Its last lines name what was skipped and how to get it; the file has the ids.
 SKIPPED ?= .skipped-tests
 TOGETHER := not alone and not torture and not browser and not gpu and not harness
+test: export COGUMI_SKIPPED_FILE = $(SKIPPED)
 test: $(VENV)/.installed-dev
 	@rm -f $(SKIPPED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --skipped-file $(SKIPPED) -m "$(TOGETHER)"
-	$(BIN)/python -m pytest -q --skipped-file $(SKIPPED) -m "alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "$(TOGETHER)"
+	$(BIN)/python -m pytest -q -m "alone"
 
 # Only what `make test` has skipped, on this machine or another: SKIPPED names its file. Exit 5 of pytest: none of them is marked alone.
 test-skipped: $(VENV)/.installed-dev

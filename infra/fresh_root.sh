@@ -79,6 +79,7 @@ mount_devices() { # ROOT
 inside() { # ROOT COMMAND...; process 1 of its namespace: bash collects the processes whose parents have ended
   local root=$1 place keep=() name
   shift
+  mount --bind "$root" "$root" # so that / is a mount point inside too, as unshare --mount needs
   mount -t proc proc "$root/proc"
   mount -t sysfs -o ro sysfs "$root/sys"
   mount_devices "$root"

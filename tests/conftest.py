@@ -29,9 +29,9 @@ from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
 from cogumi.teachers.teacher import LedgeredTeacher
 from cogumi.teachers.transport import HttpTransport
-from tests.skipped import miss, pytest_addoption, pytest_terminal_summary
+from tests.skipped import miss, pytest_terminal_summary
 
-__all__ = ["pytest_addoption", "pytest_terminal_summary"]  # hooks
+__all__ = ["pytest_terminal_summary"]  # a hook
 POSTGRES = os.environ.get("COGUMI_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432/test")
 MODEL = "loopback/answerer"
 

@@ -1,8 +1,8 @@
 """Skipped tests: `miss` skips one for what is missing, the end of a run lists them by reason, a file keeps their ids.
 
-    miss("bubblewrap")                    # skipped: bubblewrap is missing: apt-get install bubblewrap
-    pytest --skipped-file .skipped-tests  # adds a line for each skipped test: its id, a tab, the reason
-    COGUMI_REQUIRE=1 pytest               # fails instead; CI sets it
+    miss("bubblewrap")                         # skipped: bubblewrap is missing: apt-get install bubblewrap
+    COGUMI_SKIPPED_FILE=.skipped-tests pytest  # adds a line for each skipped test: its id, a tab, the reason
+    COGUMI_REQUIRE=1 pytest                    # fails instead; CI sets it
 
 The list at the end is that of the file where there is one, so that it holds the runs before that wrote to the same file.
 """
@@ -57,16 +57,13 @@ def summary(reasons: Iterable[str]) -> list[str]:
     return [f"{n} {'test' if n == 1 else 'tests'} skipped: {why}" for why, n in counts]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--skipped-file", type=Path, help="Add the id and the reason of each skipped test to this file.")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # a process of pytest-xdist; the one that started it has all reports
         return
     rows = [(report.nodeid, _why(report)) for report in terminalreporter.stats.get("skipped", [])]
-    file: Path | None = config.getoption("--skipped-file")
-    if file is not None:
+    name = os.environ.get("COGUMI_SKIPPED_FILE")
+    if name:
+        file = Path(name)
         with file.open("a") as out:
             out.writelines(f"{nodeid}\t{why}\n" for nodeid, why in rows)
         rows = [tuple(line.split("\t", 1)) for line in file.read_text().splitlines()]

@@ -28,10 +28,10 @@ def test_of_nothing():
 """
 
 
-def run_pytest(place: Path, *arguments: str, require: str = "") -> str:
+def run_pytest(place: Path, *arguments: str, require: str = "", file: str = "") -> str:
     (place / "test_made.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.skipped", "-p", "no:cacheprovider", "-c", os.devnull]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COGUMI_REQUIRE": require}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COGUMI_REQUIRE": require, "COGUMI_SKIPPED_FILE": file}
     done = subprocess.run(
         [*command, "--rootdir", str(place), *arguments], cwd=place, env=environment, capture_output=True, text=True
     )
@@ -40,7 +40,7 @@ def run_pytest(place: Path, *arguments: str, require: str = "") -> str:
 
 def test_a_run_ends_with_what_it_skipped_and_two_runs_share_a_file(tmp_path: Path) -> None:
     file = tmp_path / "skipped"
-    first = run_pytest(tmp_path, "-n", "2", "--skipped-file", str(file))
+    first = run_pytest(tmp_path, "-n", "2", file=str(file))
     assert "2 tests skipped: bubblewrap is missing: apt-get install bubblewrap" in first, first
     assert "1 test skipped: COGUMI_DATA is missing" in first and "1 passed, 3 skipped" in first, first
     assert sorted(file.read_text().splitlines()) == [
@@ -48,7 +48,7 @@ def test_a_run_ends_with_what_it_skipped_and_two_runs_share_a_file(tmp_path: Pat
         f"test_made.py::test_in_a_sandbox[2]\t{reason('bubblewrap')}",
         f"test_made.py::test_on_data\t{reason('COGUMI_DATA')}",
     ]
-    second = run_pytest(tmp_path, "--skipped-file", str(file), "-k", "sandbox")
+    second = run_pytest(tmp_path, "-k", "sandbox", file=str(file))
     assert "4 tests skipped: bubblewrap" in second and "1 test skipped: COGUMI_DATA" in second, second
 
 

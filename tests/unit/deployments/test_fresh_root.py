@@ -61,11 +61,12 @@ def mounted(place: Path) -> list[str]:
 
 
 def test_a_command_sees_the_clone_an_empty_home_and_none_of_our_variables(place: Path) -> None:
-    show = "echo $PWD $HOME ${COGUMI_CANARY-unset}; cat Makefile; echo > new; exit 7"
+    show = "echo $PWD $HOME ${COGUMI_CANARY-unset}; cat Makefile; cat /proc/self/mounts; echo > new; exit 7"
     done = start(place, "bash", "-c", show, COGUMI_CANARY="seen", OFFLINE="")
     out, err = done.communicate(timeout=120)
     assert done.returncode == 7, err
     assert out.startswith("/project /root/new-home unset\n") and "demo:" in out
+    assert re.search(r"^\S+ / ", out, re.MULTILINE), "/ is a mount point, as on a machine"
     kept = start(place, "cat", "new", KEEP="1")
     assert kept.communicate(timeout=120)[1] == "" and kept.returncode == 0, "KEEP=1 goes on in the same root"
     anew = start(place, "cat", "new")
