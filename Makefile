@@ -56,7 +56,7 @@ $(HARNESS)/.installed: $(VENV)/.installed-dev
 	touch $@
 
 bench: $(VENV)/.installed-dev
-	for name in ledger client limits orchestration dedup scale procedural meta sinusoid adapt transplant team draft likelihood; do $(BIN)/cogumi bench $$name --save || exit 1; done
+	for name in ledger client limits orchestration dedup scale procedural meta sinusoid adapt transplant team draft likelihood neighbour; do $(BIN)/cogumi bench $$name --save || exit 1; done
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.generate

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.measuring import Figure, report
-from cogumi.openmp import SETTINGS
+from cogumi.openmp import spin_limits
 
 _SMALL = ["run", "all", "--recipe", "tiny"]
 _LOAD = 2  # processes
@@ -40,11 +40,11 @@ class Spent:
 def main(*, quick: bool, save: bool, table: bool) -> None:
     """Measure and print."""
     arguments = _SMALL if quick else ["demo"]
-    _spent(_SMALL, SETTINGS)  # bytecode is written, and libraries are read, before anything is timed
-    alone = _spent(arguments, SETTINGS)
+    _spent(_SMALL, {})  # bytecode is written, and libraries are read, before anything is timed
+    alone = _spent(arguments, {})
     library = _spent(arguments, _LIBRARY)
     with _load() as load:
-        beside = _spent(arguments, SETTINGS)
+        beside = _spent(arguments, {})
     figures = [
         Figure("alone", alone.wall, "s"),
         Figure("alone: CPU", alone.cpu, "s"),
@@ -56,7 +56,7 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
         Figure("CPU, beside / alone", beside.cpu / alone.cpu, "ratio", high=_MORE_CPU),
         Figure("wall alone, this / the library's own waiting", alone.wall / library.wall, "ratio", high=_SLOWER_ALONE),
     ]
-    settings = {"command": " ".join(["cogumi", *arguments]), "load": load, "openmp": SETTINGS}
+    settings = {"command": " ".join(["cogumi", *arguments]), "load": load, "openmp": spin_limits()}
     report("neighbour", figures, settings, save=save, table=table)
 
 
