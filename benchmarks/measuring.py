@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.table import Table
+
+from cogumi.cli.output import print_json, print_table
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -49,12 +49,9 @@ class Figure:
 def report(name: str, figures: list[Figure], settings: dict[str, Any], *, save: bool, table: bool) -> None:
     """Print the table and the JSON line; with `save` keep the document under results/."""
     if table:
-        shown = Table(title=f"cogumi bench {name}", title_justify="left")
-        for column in ("figure", "measured", "unit", "target", "reached"):
-            shown.add_column(column, justify="right" if column == "measured" else "left")
-        for f in figures:
-            shown.add_row(f.name, f"{f.value:,.3f}", f.unit, f.target, {True: "yes", False: "NO", None: ""}[f.reached])
-        Console(width=110).print(shown)
+        reached = {True: "yes", False: "NO", None: ""}
+        rows = [[f.name, f"{f.value:,.3f}", f.unit, f.target, reached[f.reached]] for f in figures]
+        print_table(f"cogumi bench {name}", ["figure", "measured", "unit", "target", "reached"], rows, width=110)
     document = {
         "benchmark": name,
         "command": f"cogumi bench {name}",
@@ -70,7 +67,7 @@ def report(name: str, figures: list[Figure], settings: dict[str, Any], *, save: 
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{name}-{datetime.now(UTC):%Y-%m-%d}.json"
         path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    print(orjson.dumps(document).decode())
+    print_json(document, indent=False)
 
 
 def machine() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.measuring import Figure, report
+from cogumi.cli.output import note
 from cogumi.openmp import spin_limits
 
 _SMALL = ["run", "all", "--recipe", "tiny"]
@@ -70,7 +71,7 @@ def _spent(arguments: list[str], openmp: dict[str, str]) -> Spent:
             command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True
         )
         spent = Spent(time.perf_counter() - began, _cpu_of_children() - before)
-    print(f"cogumi {' '.join(arguments)}: {spent.wall:.1f} s, CPU {spent.cpu:.1f} s", file=sys.stderr, flush=True)
+    note(f"cogumi {' '.join(arguments)}: {spent.wall:.1f} s, CPU {spent.cpu:.1f} s")
     return spent
 
 

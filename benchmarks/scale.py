@@ -21,10 +21,10 @@ from cogumi.store.run_folder import read_run
 _ONE = """
 import asyncio, resource, sys
 from pathlib import Path
-from cogumi.cli.run_stage import run_dataset
+from cogumi.cli.run_dataset import run_dataset
 from cogumi.dataset.request import DatasetRequest
 request = DatasetRequest(run="scale", recipe="spec-60k", rehearse=True, root=sys.argv[1], overrides=sys.argv[2:])
-run_dataset(request, prefect=False, quiet=True)
+run_dataset(request, prefect=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

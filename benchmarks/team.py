@@ -14,6 +14,7 @@ import orjson
 import torch
 
 from benchmarks.measuring import Figure, report
+from cogumi.cli.output import note
 
 _LIMIT_S = 900
 
@@ -55,6 +56,6 @@ def _case(count: int, size: str, form: str, keep: str) -> dict[str, float]:
     done = subprocess.run(  # nosec B603
         command, stdout=subprocess.PIPE, timeout=_LIMIT_S, env=environment, check=True
     )
-    print(f"{count} x {size}, {form}, {keep}: {done.stdout.decode().strip()}", file=sys.stderr, flush=True)
+    note(f"{count} x {size}, {form}, {keep}: {done.stdout.decode().strip()}")
     found: dict[str, float] = orjson.loads(done.stdout.splitlines()[-1])
     return found

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from cogumi.errors import InputError
+from cogumi.extras import need
 from cogumi.store.files import write_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -117,11 +118,15 @@ def saved_site(home: Path) -> Site | None:
 
 
 def checked(site: Site) -> Site:
-    """The site with absolute paths. Raises InputError site-bad-url for a database or Redis URL that is none."""
+    """The site with absolute paths. Raises InputError site-bad-url for a database or Redis URL that is none,
+    extra-missing where Redis is asked for without the extra `redis`.
+    """
     if site.database_url and urlsplit(site.database_url).scheme not in _POSTGRES:
         raise InputError("site-bad-url", f"--database-url: postgresql://..., not {_shown(site.database_url)}")
     if site.redis_url and urlsplit(site.redis_url).scheme not in ("redis", "rediss"):
         raise InputError("site-bad-url", f"--redis-url: redis://..., not {_shown(site.redis_url)}")
+    if site.redis_url:
+        need("--redis-url", "prefect_redis")
     return replace(site, home=str(Path(site.home).resolve()), work=str(Path(site.work).resolve()))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import orjson
 
-from cogumi.errors import InputError, RunError, StorageError
+from cogumi.errors import InputError, RunError, StorageError, address_error
 from deployments.processes import Processes
 from deployments.site import CHECKOUT, GRACE_S, POOLS, REFUSED, Site, checked, saved_site
 
@@ -48,7 +48,8 @@ class Standing:
 def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda words: None) -> Standing:
     """Bring a site up. Idempotent: what is not among the `changes` stays as it was when the site was last up.
 
-    Raises InputError site-bad-url, block-unknown; RunError port-taken, site-is-up; StorageError server-unreachable.
+    Raises InputError site-bad-url, block-unknown; RunError port-taken, port-not-permitted, address-unusable,
+    site-is-up; StorageError server-unreachable.
     """
     held = saved_site(home)
     site = checked(replace(held or Site(str(home), str(Path.cwd())), **changes))
@@ -57,8 +58,8 @@ def up(home: Path, changes: dict[str, Any], notify: str = "", say: Say = lambda 
     if processes.find(SERVER) is not None:
         if held is not None and replace(held, simulate=site.simulate) != site:
             raise RunError("site-is-up", held.root)
-    elif not _port_is_free(site):
-        raise RunError("port-taken", f"{site.host}:{site.port}")
+    else:
+        _check_address(site)
     site.save()
     start_server(site, processes)
     say(f"server answers at {site.root}")
@@ -161,14 +162,14 @@ def gpus() -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
-def _port_is_free(site: Site) -> bool:
+def _check_address(site: Site) -> None:
+    """Raises RunError port-taken, port-not-permitted, address-unusable."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((site.host, site.port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            raise address_error(error, f"{site.host}:{site.port}") from None
 
 
 def _wait_for_answer(site: Site, alive: Callable[[], bool], log: str) -> None:

@@ -18,6 +18,20 @@ from cogumi.recipe import Recipe
 from cogumi.teachers.wire_errors import WIRE
 
 REFERENCE = Path(__file__).parent / "reference"
+_OUTPUT = """## Output
+
+Results go to stdout; progress, notices, logs and errors to stderr. With `--json` stdout holds exactly one JSON
+document, the result or `{"error": ...}`; progress stays on stderr.
+
+On a terminal progress is shown as bars. On a pipe or in a file it is lines, at least one every 10 seconds and at
+most one every 2, with the stage, what it is doing, how much is done, the rate and the time left. A step that gives
+no event for longer is named by a line that begins with `still` and ends with the seconds since the last event:
+
+    train: meta 40/120 steps, 3.2/s, 00:25 left, loss 2.113, gain 0.120, 3,400 tokens/s
+    still: train: closing table: meta: adaptation 12/24 episodes, 7 s
+
+Text is printed as it is; control characters in it are shown as escapes (`\\x1b`).
+"""
 _NOTE = "<!-- Written by `python -m docs.generate`; do not edit. -->\n"
 
 
@@ -64,7 +78,7 @@ def commands_page() -> str:
 
     from cogumi.cli.main import app  # noqa: PLC0415
 
-    parts = [f"# Commands\n\n{_NOTE}\nEvery command takes `--json` and `--help`.\n"]
+    parts = [f"# Commands\n\n{_NOTE}\nEvery command takes `--json` and `--help`.\n\n{_OUTPUT}"]
     _command("cogumi", get_command(app), parts)
     return "\n".join(parts)
 
@@ -103,7 +117,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _command(name: str, command: Any, parts: list[str]) -> None:
-    children = getattr(command, "commands", {})
+    children = command.loaded() if hasattr(command, "loaded") else getattr(command, "commands", {})
     if not children:
         lines = [f"## {name}\n", (command.help or "").strip(), ""]
         for parameter in command.params:

@@ -12,9 +12,11 @@ from prefect import flow
 
 from blocks.pinned_store import PinnedStore
 from cogumi.dataset.context import DatasetRun
+from cogumi.dataset.forecast import check_changes
 from cogumi.dataset.given import write_quarantine
 from cogumi.dataset.plan import Plan
 from cogumi.dataset.request import DatasetRequest
+from cogumi.dataset.requirements import check_keys
 from cogumi.dataset.shards import Pointer
 from cogumi.dataset.steps import (
     begin_answering,
@@ -25,9 +27,10 @@ from cogumi.dataset.steps import (
     take_grown,
 )
 from cogumi.dataset.versions import open_plan
-from cogumi.recipe import content_hash
+from cogumi.recipe import Recipe, content_hash
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
+from cogumi.store.versions import Versions
 from cogumi.teachers.keys import keys_given
 from tasks.approval import approval
 from tasks.dashboard import progress_artifact, show_results, tag_this_run, told_when_the_budget_is_reached
@@ -63,12 +66,16 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
     recipe = request.load()
     providers = sorted({f"provider:{teacher.label}" for teacher in recipe.teachers.values()})
     await asyncio.to_thread(tag_this_run, "dataset", f"run:{request.run}", *providers)
-    await approval(request, recipe)
-    versions = await open_versions(request)
-    with (
-        keys_given(await credentials(request)),
-        RunFolder.open(Path(request.root), request.run, recipe, request.command) as folder,
-    ):
+    with keys_given(await credentials(request)):
+        check_keys(recipe)
+        versions = await open_versions(request)
+        await check_changes(request, recipe, versions)
+        await approval(request, recipe, versions)
+        return await _generate(request, recipe, versions)
+
+
+async def _generate(request: DatasetRequest, recipe: Recipe, versions: Versions | None) -> dict[str, Any]:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, change=request.change) as folder:
         request.keep(folder.path)
         given = request.read_questions(recipe)
         if given is not None:

@@ -99,7 +99,7 @@ async def _after_the_dataset(request: PipelineRequest, figures: Any) -> dict[str
 async def _suite(request: PipelineRequest, recipe: Recipe) -> tuple[str, dict[str, Any]]:
     """The rows to validate on, published; nothing is trained on a dataset that holds a benchmark's question."""
     asked = request.validation("")
-    with RunFolder.open(Path(asked.root), asked.run, recipe, asked.command, "suite") as folder:
+    with RunFolder.open(Path(asked.root), asked.run, recipe, asked.command, "suite", asked.change) as folder:
         figures = await asyncio.to_thread(check_benchmarks, recipe, folder, str(folder.dataset))
         suites = open_store(request.dataset.versions, f"{request.dataset.dataset}-suite")
         return await asyncio.to_thread(publish_suite, suites, folder), figures

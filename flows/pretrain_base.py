@@ -35,7 +35,7 @@ def pretrain_base(request: BaseRequest) -> dict[str, Any]:
     tag_this_run("training", f"run:{request.run}")
     device = claim_for_base(recipe)
     datasets = open_store(request.store, request.name) if request.dataset else None
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base", request.change) as folder:
         request.keep(folder.path)
         data = fetch_published_dataset(request, folder, datasets)
         figures = train_base(recipe, folder, data, device)

@@ -37,7 +37,7 @@ def train_draft(request: DraftRequest) -> dict[str, Any]:
     datasets = open_store(request.store, request.name) if request.dataset else None
     targets = open_store(request.store, request.target_name) if request.target else None
     begun = open_store(request.store, request.imitation_name) if request.imitation else None
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft", request.change) as folder:
         request.keep(folder.path)
         target = fetch_published_target(request, folder, targets)
         device = claim_for_draft(recipe, target[0])

@@ -35,7 +35,8 @@ def train_draft_sft(request: ImitationRequest) -> dict[str, Any]:
     tag_this_run("training", f"run:{request.run}")
     datasets = open_store(request.store, request.name) if request.dataset else None
     targets = open_store(request.store, request.target_name) if request.target else None
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft-sft") as folder:
+    place = Path(request.root)
+    with RunFolder.open(place, request.run, recipe, request.command, "draft-sft", request.change) as folder:
         request.keep(folder.path)
         target = fetch_published_target(request, folder, targets)
         device = claim_for_imitation(recipe, target[0])

@@ -42,7 +42,7 @@ def train_models(request: TrainRequest) -> dict[str, Any]:
     device = claim_for_adapters(recipe)
     datasets = open_store(request.store, request.name) if request.dataset else None
     bases = open_store(request.store, request.base_name) if request.base else None
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "train") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "train", request.change) as folder:
         request.keep(folder.path)
         data = fetch_published_dataset(request, folder, datasets)
         base = fetch_published_base(request, folder, bases)

@@ -47,7 +47,7 @@ def validate_model(request: ValidateRequest) -> dict[str, Any]:
     if not request.suite:
         check_validation(recipe)
     opened = partial(open_store, request.store)
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "validate") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "validate", request.change) as folder:
         request.keep(folder.path)
         models = fetch_candidates(request, recipe, folder, opened)
         device = claim_for_validation(recipe, models)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect.artifacts import acreate_table_artifact
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from cogumi.dataset.estimate import estimate
+from cogumi.dataset.forecast import existing_run, forecast
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import RunError
 from cogumi.recipe import Recipe
+from cogumi.store.versions import Versions
 from tasks.dashboard import artifact_key
 
 _WAIT_S = 7 * 24 * 3600
@@ -22,11 +25,12 @@ class Approval(RunInput):
     approved: bool = Field(False, description="buy what the estimate says")
 
 
-async def approval(request: DatasetRequest, recipe: Recipe) -> None:
+async def approval(request: DatasetRequest, recipe: Recipe, versions: Versions | None) -> None:
     """Pause until somebody has approved, where the request asks for it. Raises RunError not-approved."""
     if not request.approve:
         return
-    expected = estimate(recipe)
+    folder = existing_run(Path(request.root), request.run)
+    expected = await forecast(recipe, folder, request.read_questions(recipe), versions)
     rows = [
         {name: row[name] for name in ("stage", "model", "delivery", "calls", "cost_usd", "minutes")}
         for row in expected["stages"]

@@ -24,6 +24,7 @@ from prefect.events import emit_event
 
 from cogumi.dataset.context import DatasetRun
 from cogumi.errors import BudgetError
+from cogumi.metrics.formatting import number, usd
 from cogumi.report.html import funnel
 from cogumi.report.plots import domain_bars, image_url
 
@@ -66,12 +67,12 @@ async def show_results(run: str, report: dict[str, Any], page: Path) -> None:
         steps, key=artifact_key(run, "funnel"), description="From what was asked to what was kept"
     )
     await acreate_table_artifact(
-        report["retries"] or [{"provider": "all", "code": "none", "count": 0}],
+        retry_rows(report),
         key=artifact_key(run, "retries"),
         description="Attempts without a usable reply, by provider and code",
     )
     await acreate_table_artifact(
-        report["cost"], key=artifact_key(run, "cost"), description="Cost by stage and model, known and at risk (USD)"
+        cost_rows(report), key=artifact_key(run, "cost"), description="Cost by stage and model, known and at risk (USD)"
     )
     bars = f"Rows of {run} by domain, easy and hard"
     await acreate_markdown_artifact(
@@ -83,6 +84,17 @@ async def show_results(run: str, report: dict[str, Any], page: Path) -> None:
         key=artifact_key(run, "report"),
         description=f"The report of {run}, one file",
     )
+
+
+def cost_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a stage and model."""
+    return [{**row, **{name: usd(row[name]) for name in ("cost_usd", "at_risk_usd")}} for row in report["cost"]]
+
+
+def retry_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a provider and code."""
+    rows = [{**row, "waited_s": number(row["waited_s"], ",.1f")} for row in report["retries"]]
+    return rows or [{"provider": "all", "code": "none", "count": 0}]
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from typing import Any
 
 from prefect.artifacts import create_table_artifact
 
+from cogumi.metrics.formatting import interval, number, percent
 from cogumi.store.run_folder import RunFolder
+from cogumi.training.figures import held_out_prompts, held_out_tasks
 from tasks.dashboard import artifact_key
 from tasks.training_board import show_figures
 
@@ -28,12 +30,19 @@ def show_imitation(folder: RunFolder, figures: dict[str, Any]) -> None:
 def show_draft(folder: RunFolder, figures: dict[str, Any]) -> None:
     """Two tables for the run's page. A simulated run says so."""
     where = show_figures(folder, "draft", "Draft model", _DRAFT, figures)
-    rows = [
-        {name: round(value, 4) if isinstance(value, float) else str(value) for name, value in row.items()}
-        for row in figures["table"]
-    ]
     create_table_artifact(
-        rows,
+        acceptance_rows(figures),
         key=artifact_key(folder.name, "draft-acceptance"),
         description=f"{figures['verdict']}; {figures['prompts']} held-out prompts, on {where}",
     )
+
+
+def acceptance_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a draft and decoding."""
+    of, tasks = held_out_prompts(figures), held_out_tasks(figures)
+    return [
+        {"draft": row["draft"], "decoding": row["decoding"], "alpha": number(row["alpha"], ".4f", of),
+         "alpha_ci95": interval(row["alpha_ci95"], ".4f", tasks), "length": number(row["length"], ".4f", of),
+         "length_ci95": interval(row["length_ci95"], ".4f", tasks), "share": percent(row["share"], of=of)}
+        for row in figures["table"]
+    ]  # fmt: skip

@@ -11,12 +11,14 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from cogumi.lm.device import Device
+from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 from cogumi.training.request import DraftRequest, fetch_imitation, fetch_target
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
+from tasks.phase_log import phases_logged
 
 _TOLD_EVERY_S = 10.0
 
@@ -45,7 +47,8 @@ def train_imitation(
     from cogumi.training.draft.imitation import make_imitation  # noqa: PLC0415
 
     watch, dataset, model = _watch(), DatasetInput(Path(data[0]), data[1]), ModelInput(*target)
-    return interruptible(lambda stop: make_imitation(recipe, folder, dataset, model, device, watch, stop))
+    with phases_logged():
+        return interruptible(lambda stop: make_imitation(recipe, folder, dataset, model, device, watch, stop))
 
 
 @task(name="train-draft-model", persist_result=False, cache_policy=NO_CACHE)
@@ -64,7 +67,8 @@ def train_draft_model(
 
     watch, dataset, model = _watch(), DatasetInput(Path(data[0]), data[1]), ModelInput(*target)
     begun = ModelInput(*imitation) if imitation else None
-    return interruptible(lambda stop: make_draft(recipe, folder, dataset, model, device, watch, stop, begun))
+    with phases_logged():
+        return interruptible(lambda stop: make_draft(recipe, folder, dataset, model, device, watch, stop, begun))
 
 
 def _watch() -> Callable[[str, Any], None]:
@@ -77,6 +81,7 @@ def _watch() -> Callable[[str, Any], None]:
         outer(part, step)
         if part != told_of or time.monotonic() - told > _TOLD_EVERY_S:
             told, told_of = time.monotonic(), part
-            logger.info("%s, step %d: loss %.4f, %.0f tokens/s", part, step.step, step.loss, step.tokens_per_s)
+            loss, speed = number(step.loss, ".4f"), number(step.tokens_per_s, ".0f")
+            logger.info("%s, step %d: loss %s, %s tokens/s", part, step.step, loss, speed)
 
     return watch

@@ -7,6 +7,7 @@ from typing import Any
 from prefect.artifacts import acreate_table_artifact
 
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import number
 from tasks.dashboard import artifact_key
 
 
@@ -20,7 +21,7 @@ async def show_phases(run: str, made: dict[str, tuple[str, dict[str, Any]]]) -> 
                 "phase": phase,
                 "artifact": artifact_id,
                 "on": device_label(device),
-                "seconds": metrics.get("seconds"),
+                "seconds": number(metrics.get("seconds"), ",.1f"),
             }
         )
     await acreate_table_artifact(rows, key=artifact_key(run, "phases"), description=f"What each phase of {run} made")

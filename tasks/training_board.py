@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from cogumi.metrics.formatting import described, interval, number, percent
 from cogumi.report.plots import ARMS, curve, image_url
 from cogumi.store.run_folder import RunFolder
+from cogumi.training.figures import held_out_prompts, held_out_tasks
 from cogumi.training.metrics import METRICS, loss_by_step
 from tasks.dashboard import artifact_key
 
@@ -21,7 +24,7 @@ def show_training(folder: RunFolder, figures: dict[str, Any]) -> None:
     points = loss_by_step(folder.path / "base" / METRICS)
     if points:
         told = f"Training loss of {folder.name} by step, nats a token, on {where}"
-        control = ("without context", float(figures["nll_unigram"]))
+        control = ("without context", figures["nll_unigram"])
         plot = f"![{told}]({image_url(curve(points, told, control))})"
         create_markdown_artifact(plot, key=artifact_key(folder.name, "base-loss"), description=told)
 
@@ -39,13 +42,13 @@ def show_adapter(folder: RunFolder, figures: dict[str, Any]) -> None:
     where = show_figures(folder, "adapter", "Adapter", _ADAPTER, figures)
     if "table" in figures:
         create_table_artifact(
-            [{**row, "loss": round(row["loss"], 4), "gain": round(row["gain"], 4)} for row in figures["table"]],
+            comparison_rows(figures),
             key=artifact_key(folder.name, "adapter-comparison"),
             description=f"{figures['verdict']}; nats a token over {figures['episodes']} held-out episodes",
         )
     if "thinking" in figures:
         create_table_artifact(
-            [row | {name: round(row[name], 4) for name in ("thinks", "direct")} for row in figures["thinking"]],
+            thinking_rows(figures),
             key=artifact_key(folder.name, "thinking"),
             description="How held-out questions are answered: directly, or with draft and thinking; base and merged",
         )
@@ -60,13 +63,39 @@ def show_adapter(folder: RunFolder, figures: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def comparison_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a model and use."""
+    of = held_out_tasks(figures)
+    return [
+        {"model": row["model"], "way": row["way"], "loss": number(row["loss"], ".4f", of),
+         "loss_ci95": interval(row["loss_ci95"], ".4f", of), "gain": number(row["gain"], "+.4f", of),
+         "gain_ci95": interval(row["gain_ci95"], "+.4f", of)}
+        for row in figures["table"]
+    ]  # fmt: skip
+
+
+def thinking_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a model and difficulty."""
+    return [
+        {"model": row["model"], "difficulty": row["difficulty"], "prompts": row["prompts"],
+         "thinks": percent(row["thinks"], of=of), "thinks_ci95": interval(row["thinks_ci95"], ".1%", of),
+         "direct": percent(row["direct"], of=of)}
+        for row, of in ((row, held_out_prompts(row)) for row in figures["thinking"])
+    ]  # fmt: skip
+
+
+def figure_rows(names: Sequence[str], figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a figure, of those that there are."""
+    of = held_out_tasks(figures)
+    return [{"figure": name, "value": described(name, figures[name], of)} for name in names if name in figures]
+
+
 def show_figures(folder: RunFolder, kind: str, title: str, names: tuple[str, ...], figures: dict[str, Any]) -> str:
     """A table of these figures; returns the device in words."""
     device = figures["device"]
     where = f"{device['name']}{', simulated: its speed says nothing' if device['simulated'] else ''}"
-    rows = [{"figure": name, "value": str(figures[name])} for name in names if name in figures]
     create_table_artifact(
-        [*rows, {"figure": "device", "value": where}],
+        [*figure_rows(names, figures), {"figure": "device", "value": where}],
         key=artifact_key(folder.name, kind),
         description=f"{title} of {folder.name}, on {where}",
     )

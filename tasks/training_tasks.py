@@ -12,12 +12,14 @@ from prefect.events import emit_event
 
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import Device
+from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 from cogumi.training.request import ModelRequest, TrainRequest, fetch_base, fetch_dataset
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
+from tasks.phase_log import phases_logged
 
 _TOLD_EVERY_S = 10.0
 
@@ -49,10 +51,12 @@ def train_base(recipe: Recipe, folder: RunFolder, data: tuple[str, str], device:
         outer("base", step)
         if time.monotonic() - told > _TOLD_EVERY_S:
             told = time.monotonic()
-            logger.info("step %d: loss %.4f, %.0f tokens/s", step.step, step.loss, step.tokens_per_s)
+            loss, speed = number(step.loss, ".4f"), number(step.tokens_per_s, ".0f")
+            logger.info("step %d: loss %s, %s tokens/s", step.step, loss, speed)
 
     where = DatasetInput(Path(data[0]), data[1])
-    return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
+    with phases_logged():
+        return interruptible(lambda stop: make_base(recipe, folder, where, device, watch, stop))
 
 
 @task(name="train-adapter", persist_result=False, cache_policy=NO_CACHE)
@@ -73,11 +77,13 @@ def train_adapter(
         outer(arm, step)
         if step.gain is not None or time.monotonic() - told > _TOLD_EVERY_S:
             told = time.monotonic()
-            gain = "" if step.gain is None else f", held-out gain {step.gain:.4f}"
-            logger.info("%s, step %d: loss %.4f%s, %.0f tokens/s", arm, step.step, step.loss, gain, step.tokens_per_s)
+            gain = "" if step.gain is None else f", held-out gain {number(step.gain, '.4f')}"
+            loss, speed = number(step.loss, ".4f"), number(step.tokens_per_s, ".0f")
+            logger.info("%s, step %d: loss %s%s, %s tokens/s", arm, step.step, loss, gain, speed)
 
     dataset, model = DatasetInput(Path(data[0]), data[1]), ModelInput(*base)
-    return interruptible(lambda stop: train_together(recipe, folder, dataset, model, device, watch, stop))
+    with phases_logged():
+        return interruptible(lambda stop: train_together(recipe, folder, dataset, model, device, watch, stop))
 
 
 @task(name="merge-adapter", persist_result=False, cache_policy=NO_CACHE)
@@ -85,9 +91,10 @@ def merge_adapter(recipe: Recipe, folder: RunFolder, data: tuple[str, str], base
     """Adapter and base as one model, checked; the figures of it."""
     from cogumi.training.merged import merge_trained  # noqa: PLC0415
 
-    figures = merge_trained(folder, Path(data[0]), base[0], FORMATS[recipe.dataset.chat_format])
-    changed, error = figures["targets"], figures["merge_max_rel_err"]
-    get_run_logger().info("%d tensors changed, largest error %.2g", changed, error)
+    with phases_logged():
+        figures = merge_trained(folder, Path(data[0]), base[0], FORMATS[recipe.dataset.chat_format])
+    changed, error = figures["targets"], number(figures["merge_max_rel_err"], ".2g")
+    get_run_logger().info("%d tensors changed, largest error %s", changed, error)
     return figures
 
 

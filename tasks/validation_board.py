@@ -6,7 +6,8 @@ from typing import Any
 
 from prefect.artifacts import create_table_artifact
 
-from cogumi.evaluate.shown import between, number, share
+from cogumi.evaluate.figures import compared_rows, judged_rows, read_tokens, verdict_text
+from cogumi.metrics.formatting import interval, number, percent
 from cogumi.store.run_folder import RunFolder
 from tasks.dashboard import artifact_key
 from tasks.training_board import show_figures
@@ -35,12 +36,15 @@ def model_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
     """A row a model."""
     return [
         {
-            "model": name, "accuracy": share(found["accuracy"]), "95%": between(found["ci95"]), "judged": found["n"],
-            "nll": number(found["nll"]), "perplexity": number(found["ppl"]),
-            "bits a byte": number(found["bits_per_byte"]),
+            "model": name, "accuracy": percent(found["accuracy"], of=right),
+            "95%": interval(found["ci95"], ".1%", right), "judged": found["n"], "nll": number(found["nll"], of=read),
+            "perplexity": number(found["ppl"], of=read), "bits a byte": number(found["bits_per_byte"], of=read),
             **{what: found["outcomes"].get(what, 0) for what in ("truncated", "refused", "unparsed", "unjudged")},
         }
-        for name, found in ((name, figures["models"][name]) for name in figures["names"])
+        for name, found, right, read in (
+            (name, found, judged_rows(found), read_tokens(found))
+            for name, found in ((name, figures["models"][name]) for name in figures["names"])
+        )
     ]  # fmt: skip
 
 
@@ -49,11 +53,14 @@ def comparison_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for pair in figures["comparisons"]:
         accuracy, bits = pair["accuracy"] or {}, pair["bits_per_byte"] or {}
+        judged, read = compared_rows(pair["accuracy"]), compared_rows(pair["bits_per_byte"])
         found.append({
-            "models": f"{pair['one']} over {pair['other']}", "verdict": pair["verdict"],
-            "accuracy": share(accuracy.get("mean"), "+"),
-            "95%": between([accuracy.get("low"), accuracy.get("high")], "+"), "p": number(accuracy.get("p")),
-            "power of 5 points": share(accuracy.get("power_of_5_points")),
-            "bits a byte": number(bits.get("mean"), "+"), "by likelihood": pair["likelihood_verdict"],
+            "models": f"{pair['one']} over {pair['other']}",
+            "verdict": verdict_text(pair["verdict"], pair.get("shortage", "")),
+            "accuracy": percent(accuracy.get("mean"), "+.1%", judged),
+            "95%": interval((accuracy.get("low"), accuracy.get("high")), "+.1%", judged),
+            "p": number(accuracy.get("p"), of=judged),
+            "power of 5 points": percent(accuracy.get("power_of_5_points"), of=judged),
+            "bits a byte": number(bits.get("mean"), "+.4g", read), "by likelihood": pair["likelihood_verdict"],
         })  # fmt: skip
     return found

@@ -15,6 +15,7 @@ from cogumi.lm.device import Device
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
+from tasks.phase_log import phases_logged
 
 
 @task(name="check-benchmarks", persist_result=False, cache_policy=NO_CACHE)
@@ -50,12 +51,8 @@ def score_model(recipe: Recipe, folder: RunFolder, suite: Path, model: Candidate
     """One model on all rows. Scores of the same model, rows and way of asking are taken as they are."""
     from cogumi.evaluate.stage import make_scores  # noqa: PLC0415
 
-    logger = get_run_logger()
-
-    def told(what: str, done: int, of: int) -> None:
-        logger.info("%s: %s, %d rows", model.name, what, of)
-
-    return make_scores(recipe, folder, suite, model, device, told)
+    with phases_logged():
+        return make_scores(recipe, folder, suite, model, device)
 
 
 @task(name="compare-models", persist_result=False, cache_policy=NO_CACHE)

@@ -1,7 +1,4 @@
-"""Fixtures for all tests: a loopback provider over real HTTP, ledgers on SQLite and PostgreSQL, real data.
-
-COGUMI_REQUIRE=1 turns a skip for a missing service or tool into a failure; CI sets it.
-"""
+"""Fixtures for all tests: a loopback provider over real HTTP, ledgers on SQLite and PostgreSQL, real data."""
 
 from __future__ import annotations
 
@@ -32,16 +29,11 @@ from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
 from cogumi.teachers.teacher import LedgeredTeacher
 from cogumi.teachers.transport import HttpTransport
+from tests.skipped import miss, pytest_addoption, pytest_terminal_summary
 
+__all__ = ["pytest_addoption", "pytest_terminal_summary"]  # hooks
 POSTGRES = os.environ.get("COGUMI_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432/test")
 MODEL = "loopback/answerer"
-
-
-def miss(what: str) -> None:
-    """Skip, or fail where CI requires everything."""
-    if os.environ.get("COGUMI_REQUIRE"):
-        pytest.fail(f"{what} is required and not there")
-    pytest.skip(f"{what} is not there")
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +41,7 @@ def data() -> Path:
     """The folder of real data."""
     folder = Path(os.environ.get("COGUMI_DATA", ""))
     if not os.environ.get("COGUMI_DATA") or not folder.is_dir():
-        pytest.skip("COGUMI_DATA does not name a folder of real data")
+        miss("COGUMI_DATA")
     return folder
 
 
@@ -62,7 +54,7 @@ def database_url() -> Iterator[str]:
         with admin.connect() as connection:
             connection.execute(text(f"create database {name}"))
     except DBAPIError:
-        miss("PostgreSQL with the right to make a database")
+        miss("PostgreSQL")
     yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
     with admin.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
@@ -81,7 +73,6 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     except FileNotFoundError:
         miss("redis-server")
-        raise
     yield f"redis://127.0.0.1:{port}/0"
     child.terminate()
     child.wait(10)
@@ -103,7 +94,7 @@ def strace() -> str:
     found = shutil.which("strace")
     if found is None:
         miss("strace")
-    return str(found)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +105,7 @@ def postgres() -> str:
         with engine.connect() as connection:
             connection.execute(text("select 1"))
     except DBAPIError:
-        miss("PostgreSQL on 127.0.0.1:5432")
+        miss("PostgreSQL")
     finally:
         engine.dispose()
     return POSTGRES

@@ -7,7 +7,6 @@ Every time is the mean of steps that end with a synchronised device; compilation
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from benchmarks.parts.llama8b import STEPS, batches, head_for, weights_for
+from cogumi.cli.output import note
 from cogumi.lm.chat import Encoded
 from cogumi.training.algorithms import Algorithm, Episode, Inner, meta_loss
 from cogumi.training.body import Keep, LlamaBody
@@ -46,7 +46,7 @@ def timed(step: Callable[[int], None], count: int, warm: int) -> Cost:
         step(number)
     torch.cuda.synchronize()
     cost = Cost((time.monotonic() - began) / count, torch.cuda.max_memory_allocated() / 2**30)
-    print(f"{step.__qualname__.split('.')[0]}: {cost}", file=sys.stderr, flush=True)
+    note(f"{step.__qualname__.split('.')[0]}: {cost}")
     return cost
 
 

@@ -17,8 +17,10 @@ from cogumi.cli.chosen import (
     check_place,
     choose,
 )
-from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.cli.output import JsonOption, print_json, say, say_done
+from cogumi.cli.progress import progress
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import Sample, interval, number
 from cogumi.recipe import content_hash
 from cogumi.store.artifacts import new_artifact
 from cogumi.store.files import read_json, sha256_of
@@ -41,19 +43,20 @@ def adapt(
     chosen = choose("adapt", run, adapter, base, root)
     place = out or (chosen.folder / "adapted" / examples.stem if chosen.folder else Path(f"{examples.stem}-adapter"))
     check_place(place, _STAGE)
-    told = _made(examples, chosen, place, steps, force)
+    with progress("adapt"):
+        told = _made(examples, chosen, place, steps, force)
     if as_json:
         print_json(told)
         return
-    console.print(
-        f"[bold green]done[/] {told['examples']} examples, {told['steps']} steps in {told['adapt_seconds']:.2f} s on "
-        f"{device_label(told['device'])}",
-        highlight=False,
+    say_done(
+        f"{told['examples']} examples, {told['steps']} steps in {number(told['adapt_seconds'], '.2f')} s on "
+        f"{device_label(told['device'])}"
     )
     if told["gain_mean"] is not None:
-        gain = "{gain_mean:+.3f} nats a token ({gain_low:+.3f} to {gain_high:+.3f})".format(**told)
-        console.print(f"  left out in turn, an example gains {gain}", highlight=False)
-    console.print(f"  adapter: {place}", highlight=False, soft_wrap=True)
+        of, ends = Sample(told["examples"], "examples"), (told["gain_low"], told["gain_high"])
+        gain = f"{number(told['gain_mean'], '+.3f')} nats a token ({interval(ends, '+.3f', of)})"
+        say(f"  left out in turn, an example gains {gain}")
+    say(f"  adapter: {place}")
 
 
 def _made(examples: Path, chosen: Chosen, place: Path, steps: int | None, force: bool) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.errors import RunError
-from cogumi.store.artifacts import find_artifacts, leftovers, verify
+from cogumi.store.artifacts import find_artifacts, leftovers, replaced_artifacts, verify
 
 app = typer.Typer(help="Published artifacts and their receipts.", no_args_is_help=True)
 _ROOT = typer.Option(Path("runs"), "--root", help="Folder that holds the runs.")
@@ -33,7 +34,7 @@ def ls(root: Path = _ROOT, as_json: bool = JsonOption) -> None:
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
-        console.print(table("Artifacts", columns, rows))
+        print_table("Artifacts", columns, rows)
 
 
 @app.command("show")
@@ -46,31 +47,30 @@ def show(
     place = root / name
     if not (place / "receipt.json").is_file():
         raise RunError("run-not-found", f"no artifact {name!r} under {root}")
-    receipt = verify(place)
+    with progress("artifacts show"):
+        receipt = verify(place)
     if as_json:
         print_json(receipt)
         return
     rows = [[file, entry["bytes"], entry["sha256"][:16]] for file, entry in receipt["files"].items()]
-    console.print(
-        table(f"{name}: {receipt['stage']}, every file as its receipt says", ["file", "bytes", "sha256"], rows)
-    )
+    print_table(f"{name}: {receipt['stage']}, every file as its receipt says", ["file", "bytes", "sha256"], rows)
 
 
 @app.command("gc")
 def gc(
     root: Path = _ROOT,
+    replaced: bool = typer.Option(
+        False, "--replaced", help="Also artifacts that others have taken the place of (RUN/replaced/)."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would go."),
     as_json: bool = JsonOption,
 ) -> None:
     """Remove what a kill left behind: drafts, part files, checkpoints of what is finished. Published artifacts stay."""
-    found = leftovers(root)
+    found = leftovers(root) + (replaced_artifacts(root) if replaced else [])
     for path in found if not dry_run else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     names = [str(path.relative_to(root)) for path in found]
     if as_json:
         print_json({"removed": names, "dry_run": dry_run})
     else:
-        console.print(
-            f"{len(names)} {'would be ' if dry_run else ''}removed" + "".join(f"\n  {name}" for name in names),
-            highlight=False,
-        )
+        say(f"{len(names)} {'would be ' if dry_run else ''}removed" + "".join(f"\n  {name}" for name in names))

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.dataset.cancel import cancel_batches
+from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.dataset.request import DatasetRequest
-from cogumi.recipe import check_recipe
-from cogumi.store.ledger import Ledger
+from cogumi.recipe import stored_recipe
 from cogumi.store.run_folder import RunFolder, read_run, run_path
 
 
@@ -24,8 +23,13 @@ def batches(
 ) -> None:
     """List a run's batches. What a cancelled one had answered is still read when the run is resumed."""
     folder = run_path(root, name)
-    recipe = check_recipe(read_run(folder)["recipe"])
-    cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
+    from cogumi.dataset.cancel import cancel_batches
+    from cogumi.store.ledger import Ledger
+
+    run = read_run(folder)
+    recipe = stored_recipe(run["recipe"], run["format"])
+    with progress("batches"):
+        cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
     ledger = Ledger.view(RunFolder(folder, name, True).ledger_url, name)
     try:
         found = ledger.batches()
@@ -36,6 +40,6 @@ def batches(
         return
     rows = [[b.stage, b.provider, b.provider_id or b.label, b.state, b.requests, b.succeeded, b.failed] for b in found]
     columns = ["stage", "provider", "batch", "state", "requests", "succeeded", "failed"]
-    console.print(table(f"Batches of {name}", columns, rows))
+    print_table(f"Batches of {name}", columns, rows)
     if cancel:
-        console.print(f"{len(cancelled)} cancelled", highlight=False)
+        say(f"{len(cancelled)} cancelled")

@@ -14,7 +14,7 @@ from cogumi.errors import InputError
 def bench(
     name: str = typer.Argument(
         help="The benchmark: client, limits, ledger, orchestration, dedup, scale, procedural, meta, sinusoid, adapt, "
-        "transplant, team, draft, likelihood, neighbour."
+        "transplant, team, draft, likelihood, forecast, neighbour."
     ),
     quick: bool = typer.Option(False, "--quick", help="A shorter run, for trying it out; not for reporting."),
     save: bool = typer.Option(

@@ -9,7 +9,8 @@ from typing import Any
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.errors import InputError, RunError
 from cogumi.evaluate.benchmarks import BENCHMARKS
 from cogumi.evaluate.contamination import ContaminationIndex, by_source
@@ -37,7 +38,7 @@ def ls(as_json: bool = JsonOption) -> None:
         return
     shown = [[row["name"], ", ".join(f"{part} {n:,}" for part, n in row["counts"].items()), row["licence"],
               ", ".join(row["known_by_questions"]) or "-"] for row in rows]  # fmt: skip
-    console.print(table("Benchmarks", ["name", "rows", "licence", "known by questions"], shown))
+    print_table("Benchmarks", ["name", "rows", "licence", "known by questions"], shown)
 
 
 @app.command("look")
@@ -55,13 +56,10 @@ def look(
         return
     part = f"{checked.part}, " if checked.part else ""
     whole = "all of it" if checked.complete else "a part of it, or of another release"
-    console.print(
-        f"[bold green]{name}[/]: {part}{told['rows']:,} questions, {whole}; {told['repeated']} repeated",
-        highlight=False,
-    )
+    say((name, "bold green"), f": {part}{told['rows']:,} questions, {whole}; {told['repeated']} repeated")
     for field in ("difficulty", "subject"):
         shown = ", ".join(f"{value} {count:,}" for value, count in list(told[field].items())[:12])
-        console.print(f"  {field}: {shown}{' ...' if len(told[field]) > 12 else ''}", highlight=False)
+        say(f"  {field}: {shown}{' ...' if len(told[field]) > 12 else ''}")
 
 
 @app.command("sample")
@@ -84,7 +82,7 @@ def sample(
     if as_json:
         print_json(told)
         return
-    console.print(table(str(out), ["benchmark", "rows"], [[name, n] for name, n in counts.items()]))
+    print_table(str(out), ["benchmark", "rows"], [[name, n] for name, n in counts.items()])
 
 
 @app.command("contamination")
@@ -96,22 +94,23 @@ def contamination(
     as_json: bool = JsonOption,
 ) -> None:
     """Training rows that hold benchmark questions: letter for letter, thirteen words on end, or nearly."""
-    sources = {name: check(name, _read(name, place)).rows for name, place in map(_named, given)}
     file = rows / "train.jsonl" if rows.is_dir() else rows
-    texts = [(str(row.get("prompt", "")), str(row.get("response", ""))) for row in json_rows(file)]
-    hits = ContaminationIndex(sources).look(texts)
+    with progress("contamination"):
+        sources = {name: check(name, _read(name, place)).rows for name, place in map(_named, given)}
+        texts = [(str(row.get("prompt", "")), str(row.get("response", ""))) for row in json_rows(file)]
+        hits = ContaminationIndex(sources).look(texts)
     if out is not None:
         write_jsonl(out, (asdict(hit) for hit in hits))
     share, by = len(hits) / max(1, len(texts)), by_source(hits)
     told = {"rows": len(texts), "contaminated": len(hits), "share": share, "by": by}
-    if as_json:
-        print_json(told)
-    else:
+    if not as_json:
         shown = [[source, how, count] for source, found in by.items() for how, count in found.items()]
         title = f"{len(hits):,} of {len(texts):,} rows hold a benchmark's question"
-        console.print(table(title, ["benchmark", "found by", "rows"], shown))
+        print_table(title, ["benchmark", "found by", "rows"], shown)
     if len(hits) > most:
         raise RunError("training-contaminated", f"{file}: {len(hits)} rows, {most} allowed")
+    if as_json:  # where rows are refused, the error is the document
+        print_json(told)
 
 
 @app.command("export")
@@ -125,11 +124,9 @@ def export_to_harness(
     if as_json:
         print_json({"folder": str(out), "tasks": names})
         return
-    console.print(f"{out}: {', '.join(names)}", highlight=False)
-    console.print(
-        f"  lm_eval --model hf --model_args pretrained=MODEL --include_path {out} --tasks {','.join(names)}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    say(f"{out}: {', '.join(names)}")
+    tasks = ",".join(names)
+    say(f"  lm_eval --model hf --model_args pretrained=MODEL --include_path {out} --tasks {tasks}")
 
 
 def _named(given: str) -> tuple[str, Path]:

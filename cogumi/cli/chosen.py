@@ -9,10 +9,10 @@ import typer
 
 from cogumi.errors import InputError
 from cogumi.lm.chat import FORMATS, PLAIN, ChatFormat
-from cogumi.recipe import check_recipe
+from cogumi.recipe import stored_recipe
 from cogumi.store.artifacts import RECEIPT, read_receipt, verify
 from cogumi.store.run_folder import RunFolder, read_run, run_path
-from cogumi.training.claim import training_is_installed
+from cogumi.training.claim import need_torch
 from cogumi.training.request import base_of_run
 
 RunOption = typer.Option("", "--run", help="The run whose adapter and base are meant.")
@@ -32,17 +32,17 @@ class Chosen:
 
 
 def choose(command: str, run: str, adapter: Path | None, base: str, root: Path) -> Chosen:
-    """Raises InputError torch-missing, adapter-not-named; RunError run-not-found, run-without-request,
+    """Raises InputError extra-missing, adapter-not-named; RunError run-not-found, run-without-request,
     run-without-base.
     """
-    if not training_is_installed():
-        raise InputError("torch-missing", command)
+    need_torch(command)
     if not run:
         if adapter is None or not base:
             raise InputError("adapter-not-named", command)
         return Chosen(adapter, base, None, PLAIN)
     folder = run_path(root, run)
-    form = FORMATS[check_recipe(read_run(folder)["recipe"]).dataset.chat_format]
+    stored = read_run(folder)
+    form = FORMATS[stored_recipe(stored["recipe"], stored["format"]).dataset.chat_format]
     return Chosen(
         adapter or folder / "adapter", base or base_of_run(RunFolder(folder, run, resumed=True)), folder, form
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console
-from cogumi.cli.run_stage import STAGES, request_for, run_stages
+from cogumi.cli.output import JsonOption, note
+from cogumi.cli.run_dataset import request_for
+from cogumi.cli.run_stage import STAGES, run_stages
 from cogumi.errors import InputError
 from cogumi.training.claim import training_is_installed
 
@@ -24,8 +25,8 @@ def demo(
         raise InputError("stage-unknown", f"{only!r}; there are {', '.join(STAGES)}")
     request = request_for("demo", name, [], [], root)
     if not as_json:
-        console.print("demo: 800 rows, 8 domains, 40% easy and 60% hard, 2% faults on the wire", highlight=False)
+        note("demo: 800 rows, 8 domains, 40% easy and 60% hard, 2% faults on the wire")
     last = only or (STAGES[-1] if training_is_installed() else "dataset")
     run_stages(request, last, prefect=not no_prefect, as_json=as_json)
     if not only and last == "dataset" and not as_json:
-        console.print("no models: torch is not installed (pip install 'cogumi[train]')", highlight=False)
+        note("no models: torch is not installed (pip install 'cogumi[train]')")

@@ -16,14 +16,15 @@ from uuid import uuid4
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.output import JsonOption, print_json, print_table
+from cogumi.cli.progress import progress
 from cogumi.dataset.estimate import estimate, needs_of
 from cogumi.errors import CogumiError, StorageError
+from cogumi.extras import EXTRA_OF, missing
+from cogumi.phases import report_phase
 from cogumi.recipe import TeacherSection, load_recipe
 from cogumi.sandbox import sandbox_problem
 from cogumi.store.objects import ObjectStore, put_twice
-from cogumi.store.schema import open_engine, prepare
-from cogumi.teachers.preflight import preflight
 from cogumi.teachers.pricing import price_of, price_table
 
 Check = Callable[[], str]
@@ -37,10 +38,13 @@ def doctor(
     as_json: bool = JsonOption,
 ) -> None:
     """Run every check; exit code 1 if one fails."""
+    from cogumi.teachers.preflight import preflight
+
     checks: list[tuple[str, Check]] = [
         ("python", _python),
         ("prefect server imports", _prefect_server),
         ("packages", _packages),
+        ("extras", _extras),
         ("cores", lambda: f"{os.cpu_count()}"),
         ("memory", _memory),
         ("disk space", lambda: _disk(root)),
@@ -56,25 +60,27 @@ def doctor(
     if recipe:
         loaded = load_recipe(recipe)
         checks += [(f"price of {name}", _price_check(section)) for name, section in loaded.teachers.items()]
-    rows = [(name, *_try(check)) for name, check in checks]
-    if recipe:
-        findings = asyncio.run(preflight(loaded, needs_of(estimate(loaded)) if all(ok for _, ok, _ in rows) else {}))
-        rows += [(f"{f.teacher}: {f.code}", f.level != "error", f.text) for f in findings]
+    with progress("doctor"):
+        rows = [(name, *_try(name, check)) for name, check in checks]
+        if recipe:
+            report_phase("preflight of the teachers")
+            needs = needs_of(estimate(loaded)) if all(ok for _, ok, _ in rows) else {}
+            findings = asyncio.run(preflight(loaded, needs))
+            rows += [(f"{f.teacher}: {f.code}", f.level != "error", f.text) for f in findings]
     if as_json:
         print_json([{"check": name, "ok": ok, "found": found} for name, ok, found in rows])
     else:
-        console.print(
-            table(
-                "cogumi doctor",
-                ["check", "", "found"],
-                [[name, "ok" if ok else "FAILS", found] for name, ok, found in rows],
-            )
+        print_table(
+            "cogumi doctor",
+            ["check", "", "found"],
+            [[name, "ok" if ok else "FAILS", found] for name, ok, found in rows],
         )
     if not all(ok for _, ok, _ in rows):
         raise typer.Exit(1)
 
 
-def _try(check: Check) -> tuple[bool, str]:
+def _try(name: str, check: Check) -> tuple[bool, str]:
+    report_phase(name)
     try:
         return True, check()
     except CogumiError as error:
@@ -84,8 +90,8 @@ def _try(check: Check) -> tuple[bool, str]:
 
 
 def _python() -> str:
-    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
-        raise ValueError(f"{platform.python_version()}; 3.11 or 3.12 is needed")
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        raise ValueError(f"{platform.python_version()}; 3.11, 3.12 or 3.13 is needed")
     return platform.python_version()
 
 
@@ -95,9 +101,13 @@ def _prefect_server() -> str:
 
 
 def _packages() -> str:
-    return ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("aiohttp", "openai", "anthropic", "sqlalchemy", "pandas")
-    )
+    return ", ".join(f"{name} {metadata.version(name)}" for name in ("aiohttp", "pyarrow", "sqlalchemy", "tokenizers"))
+
+
+def _extras() -> str:
+    absent = dict.fromkeys(extra for module, extra in EXTRA_OF.items() if missing(module))
+    there = [extra for extra in dict.fromkeys(EXTRA_OF.values()) if extra not in absent]
+    return f"installed: {', '.join(there) or 'none'}; not: {', '.join(absent) or 'none'}"
 
 
 def _memory() -> str:
@@ -128,6 +138,8 @@ def _fsync(root: Path) -> str:
 
 
 def _ledger() -> str:
+    from cogumi.store.schema import open_engine, prepare
+
     url = os.environ.get("COGUMI_LEDGER_URL")
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(url or f"sqlite:///{folder}/ledger.db")

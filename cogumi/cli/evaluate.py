@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.cli.output import JsonOption, print_json, say
+from cogumi.cli.progress import progress
 from cogumi.cli.run_validate import show_table
 from cogumi.errors import InputError
 from cogumi.evaluate.claim import claim_for_models
@@ -15,6 +16,7 @@ from cogumi.evaluate.reference import read_recorded
 from cogumi.evaluate.request import Candidate
 from cogumi.evaluate.row import BenchmarkRow, Scoring
 from cogumi.evaluate.suite import SUITE, read_suite
+from cogumi.phases import report_phase
 from cogumi.recipe import ValidationSection
 from cogumi.sandbox import Sandbox, open_sandbox
 
@@ -47,37 +49,34 @@ def evaluate(
     given = {name: read_recorded(Path(file)) for name, file in map(_pair, recorded)}
     judged_in = _sandbox(rows, sandbox, trusted)
     device = claim_for_models(named)
-    from cogumi.evaluate.comparison import compare, gate
-    from cogumi.evaluate.judging import Judge
-    from cogumi.evaluate.scoring import score_candidate
-    from cogumi.evaluate.table import table_of, write_scores, write_table
-
-    how = ValidationSection.model_validate({
-        "max_new_tokens": max_new_tokens, "max_seq_length": max_seq_length, "choices": choices,
-        "code_samples": code_samples, "temperature": temperature, "seed": seed,
-    })  # fmt: skip
-    scored, told = {}, {}
-    with Judge(judged_in) as judge:
-        for model in named:
-            with console.status(model.name) as status:
-
-                def say(what: str, done: int, of: int, name: str = model.name) -> None:
-                    status.update(f"{name}: {what}, {of:,} rows")
-
-                scored[model.name], told[model.name] = score_candidate(model, device, rows, how, judge, say)
-            write_scores(out, scored[model.name])  # so that what was read is kept, whatever becomes of the next
     first, last = named[0].name, named[-1].name
-    found: dict[str, Any] = {
-        **table_of(scored, told, rows, first, last, given), "contaminated": None, "device": device.to_json()
-    }  # fmt: skip
-    write_table(out, found, scored, rows, how.samples, seed)
-    if as_json:
-        print_json(found)
-    else:
+    with progress("evaluate"):
+        from cogumi.evaluate.comparison import compare, gate
+        from cogumi.evaluate.judging import Judge
+        from cogumi.evaluate.scoring import score_candidate
+        from cogumi.evaluate.table import table_of, write_scores, write_table
+
+        how = ValidationSection.model_validate({
+            "max_new_tokens": max_new_tokens, "max_seq_length": max_seq_length, "choices": choices,
+            "code_samples": code_samples, "temperature": temperature, "seed": seed,
+        })  # fmt: skip
+        scored, told = {}, {}
+        with Judge(judged_in) as judge:
+            for model in named:
+                scored[model.name], told[model.name] = score_candidate(model, device, rows, how, judge)
+                write_scores(out, scored[model.name])  # so that what was read is kept, whatever becomes of the next
+        report_phase("comparison of the models")
+        found: dict[str, Any] = {
+            **table_of(scored, told, rows, first, last, given), "contaminated": None, "device": device.to_json()
+        }  # fmt: skip
+        write_table(out, found, scored, rows, how.samples, seed)
+    if not as_json:
         show_table(found)
-        console.print(f"  {out}", highlight=False, soft_wrap=True)
+        say(f"  {out}")
     if most_loss is not None and first != last:
         gate(compare(scored[last], scored[first]), most_loss)
+    if as_json:  # where the gate has refused, the error is the document
+        print_json(found)
 
 
 def _named(models: list[str]) -> list[Candidate]:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.errors import RunError
-from cogumi.store.backup import backup, restore, runs_in
-from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import read_run, run_path
 
 app = typer.Typer(help="The record of every call: totals, backup, restore.", no_args_is_help=True)
@@ -22,6 +21,8 @@ def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_jso
     """Attempts and money by stage, model and state."""
     folder = run_path(root, name)
     read_run(folder)
+    from cogumi.store.ledger import Ledger
+
     ledger = Ledger.view(_url(folder), name)
     try:
         rows = ledger.table("stage", "model", "state")
@@ -41,7 +42,7 @@ def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_jso
         ]
         for r in rows
     ]
-    console.print(table(f"Ledger of {name}", ["stage", "model", "state", "attempts", "cost_usd", "at_risk_usd"], shown))
+    print_table(f"Ledger of {name}", ["stage", "model", "state", "attempts", "cost_usd", "at_risk_usd"], shown)
 
 
 @app.command("backup")
@@ -54,7 +55,10 @@ def backup_command(
     """Copy a run's ledger into one file, consistent even while the run goes on."""
     folder = run_path(root, name)
     read_run(folder)
-    copied = backup(_url(folder), name, destination)
+    from cogumi.store.backup import backup
+
+    with progress("ledger backup"):
+        copied = backup(_url(folder), name, destination)
     _say(
         {"attempts": copied, "file": str(destination)},
         f"{copied:,} attempts copied to {destination}",
@@ -74,10 +78,13 @@ def restore_command(
     """Copy a backup into a run that lost its ledger."""
     folder = run_path(root, name)
     read_run(folder)
+    from cogumi.store.backup import restore, runs_in
+
     held = runs_in(source)
     if not held:
         raise RunError("run-not-found", f"{source} holds no run")
-    copied = restore(source, name if name in held else held[0], _url(folder), name)
+    with progress("ledger restore"):
+        copied = restore(source, name if name in held else held[0], _url(folder), name)
     _say({"attempts": copied, "run": name}, f"{copied:,} attempts restored into {name}", as_json)
 
 
@@ -89,4 +96,4 @@ def _say(value: dict[str, object], words: str, as_json: bool) -> None:
     if as_json:
         print_json(value)
     else:
-        console.print(words, highlight=False, soft_wrap=True)
+        say(words)

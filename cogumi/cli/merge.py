@@ -17,7 +17,9 @@ from cogumi.cli.chosen import (
     check_place,
     choose,
 )
-from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.cli.output import JsonOption, print_json, say, say_done, warn
+from cogumi.cli.progress import progress
+from cogumi.metrics.formatting import number, percent
 
 _STAGE = "merge"
 
@@ -35,24 +37,24 @@ def merge(
     name = "merged" if adapter is None else f"merged-{adapter.name}"
     place = out or (chosen.folder / name if chosen.folder else Path(name))
     check_place(place, _STAGE)
-    told = _made(chosen, place)
+    with progress("merge"):
+        told = _made(chosen, place)
     if as_json:
         print_json(told)
         return
-    console.print(
-        f"[bold green]done[/] {told['targets']} tensors changed (largest error {told['merge_max_rel_err']:.2g}), "
-        f"{told['untouched']} as they were",
-        highlight=False,
+    say_done(
+        f"{told['targets']} tensors changed (largest error {number(told['merge_max_rel_err'], '.2g')}), "
+        f"{told['untouched']} as they were"
     )
     if "rows" in told:
-        console.print(
-            f"  {told['rows']} rows: KL {told['kl']:.2g} nats, other first choices {told['argmax']:.2%} (unmerged "
-            f"{told['kl_unmerged']:.2g}, {told['argmax_unmerged']:.2%})",
-            highlight=False,
+        say(
+            f"  {told['rows']} rows: KL {number(told['kl'], '.2g')} nats, other first choices "
+            f"{percent(told['argmax'], '.2%')} (unmerged {number(told['kl_unmerged'], '.2g')}, "
+            f"{percent(told['argmax_unmerged'], '.2%')})"
         )
     if "outputs_not_compared" in told:
-        console.print(f"[yellow]outputs were not compared[/]: {told['outputs_not_compared']}", highlight=False)
-    console.print(f"  model: {place}", highlight=False, soft_wrap=True)
+        warn("outputs were not compared", told["outputs_not_compared"])
+    say(f"  model: {place}")
 
 
 def _made(chosen: Chosen, place: Path) -> dict[str, Any]:

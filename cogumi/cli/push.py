@@ -6,9 +6,10 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.errors import InputError
-from cogumi.training.claim import training_is_installed
+from cogumi.cli.output import JsonOption, print_json, print_table, say, say_done, warn
+from cogumi.cli.progress import progress
+from cogumi.phases import report_phase
+from cogumi.training.claim import need_torch
 
 
 def push(
@@ -19,30 +20,32 @@ def push(
     as_json: bool = JsonOption,
 ) -> None:
     """Send an artifact to a model hub, in one commit, checked before and after."""
-    if not training_is_installed():
-        raise InputError("torch-missing", "push")
+    need_torch("push")
     from cogumi.lm.push import check_folder, plan_push
     from cogumi.lm.push import push as send
     from cogumi.training.cards import card_of_artifact, name_is_asked_for
 
-    receipt = check_folder(folder)
     name = to.partition("/")[2]
-    plan = plan_push(folder, receipt, to, card_of_artifact(name, receipt), public)
+    with progress("push"):
+        receipt = check_folder(folder)
+        plan = plan_push(folder, receipt, to, card_of_artifact(name, receipt), public)
     warning = name_is_asked_for(name, receipt)
     told = {**plan.to_json(), "warnings": [warning] if warning else [], "sent": False}
     if not as_json:
         rows = [[name, size] for name, size in plan.files.items()]
         title = f"{folder} to {plan.endpoint}/{plan.repository}, {told['visibility']}, {plan.bytes / 1e6:,.1f} MB"
-        console.print(table(title, ["file", "bytes"], rows))
+        print_table(title, ["file", "bytes"], rows)
         if plan.left_out:
-            console.print(f"  stays here: {', '.join(plan.left_out)}", highlight=False)
+            say(f"  stays here: {', '.join(plan.left_out)}")
         if warning:
-            console.print(f"[yellow]{warning}[/]", highlight=False)
+            warn(warning)
     if yes:
-        told |= {**send(plan), "sent": True}
+        with progress("push"):
+            report_phase(f"sending {plan.bytes / 1e6:,.1f} MB")
+            told |= {**send(plan), "sent": True}
     if as_json:
         print_json(told)
     elif yes:
-        console.print(f"[bold green]done[/] {told['url']} at {told['commit']}", highlight=False, soft_wrap=True)
+        say_done(f"{told['url']} at {told['commit']}")
     else:
-        console.print("nothing was sent; --yes sends it", highlight=False)
+        say("nothing was sent; --yes sends it")

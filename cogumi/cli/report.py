@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json
-from cogumi.report.build import write_report
+from cogumi.cli.output import JsonOption, print_json, say
+from cogumi.cli.progress import progress
 from cogumi.report.html import verdict
 from cogumi.store.run_folder import run_path
 
@@ -19,9 +19,12 @@ def report(
 ) -> None:
     """Write a run's report, complete or not yet."""
     folder = run_path(root, name)
-    made = write_report(folder)
+    from cogumi.report.build import write_report
+
+    with progress("report"):
+        made = write_report(folder)
     if as_json:
         print_json(made)
         return
-    console.print(verdict(made["stages"]["generate_dataset"]), highlight=False)
-    console.print(str(folder / "report.html"), highlight=False, soft_wrap=True)
+    say(verdict(made["stages"]["generate_dataset"]))
+    say(str(folder / "report.html"))

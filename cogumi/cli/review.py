@@ -9,10 +9,9 @@ from typing import cast, get_args
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json
+from cogumi.cli.output import JsonOption, print_json, say
 from cogumi.dataset.published import Published, open_published
 from cogumi.dataset.review import ReviewFormat, export_review, read_decisions
-from cogumi.dataset.reviewed import apply_decisions
 from cogumi.errors import InputError
 from cogumi.store.versions import Versions
 
@@ -39,7 +38,7 @@ def export(
     if as_json:
         print_json({"rows": count, "file": str(path)})
     else:
-        console.print(f"{count:,} rows in {path}", highlight=False, soft_wrap=True)
+        say(f"{count:,} rows in {path}")
 
 
 @app.command("apply")
@@ -52,6 +51,8 @@ def apply(
     as_json: bool = JsonOption,
 ) -> None:
     """Carry decisions out and publish the result as the next version."""
+    from cogumi.dataset.reviewed import apply_decisions
+
     versions = Versions(root, name)
     decisions = read_decisions(_format(form), path)
     reviewed = versions.get(which)
@@ -63,7 +64,7 @@ def apply(
         print_json({"version": version.number, **asdict(outcome)})
     else:
         told = ", ".join(f"{count:,} {kind}" for kind, count in asdict(outcome).items())
-        console.print(f"{version.label} of {name}: {told}", highlight=False)
+        say(f"{version.label} of {name}: {told}")
 
 
 def _fetched(versions: Versions, which: str, folder: Path) -> Published:

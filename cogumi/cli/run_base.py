@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.forecasts import forecast_base, forecast_json, told_of
-from cogumi.cli.output import console, print_json
-from cogumi.cli.training_bars import training_bars
+from cogumi.cli.output import say, say_done, warn
+from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
-from cogumi.report.build import write_report
+from cogumi.metrics.formatting import number
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import claim_for_base, memory_gib, section_of
@@ -20,56 +20,57 @@ from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
 
 
-def run_base(request: BaseRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def run_base(request: BaseRequest, prefect: bool) -> dict[str, Any]:
     """Run the base stage and return its figures."""
     section_of(request.load())
     try:
-        with training_bars(quiet):
+        with training_progress("base"):
             return run_flow("pretrain_base", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
 
 
-def show_plan(request: BaseRequest, as_json: bool) -> None:
-    """The dry run: what would be trained and what it needs. Raises InputError stage-not-in-recipe."""
+def show_plan(request: BaseRequest, quiet: bool) -> dict[str, Any]:
+    """The dry run, printed unless it is to be quiet: what would be trained and what it needs. Raises InputError
+    stage-not-in-recipe.
+    """
     recipe = request.load()
     section = section_of(recipe)
     tokens = section.steps * section.batch_windows * section.seq_length
     need = memory_gib(section, recipe.dataset.tokenizer.vocab_size)
     expected = forecast_base(recipe, Path(request.root))
-    if as_json:
-        told = {"run": request.run, "steps": section.steps, "tokens": tokens, "memory_gib": round(need, 2)}
-        print_json({**told, "forecast": forecast_json(expected)})
-        return
-    console.print(f"base of {request.run}: {section.steps:,} steps, {tokens:,} tokens, {need:.1f} GiB", highlight=False)
-    console.print(f"  {told_of(expected)}", highlight=False)
+    if not quiet:
+        say(f"base of {request.run}: {section.steps:,} steps, {tokens:,} tokens, {need:.1f} GiB")
+        say(f"  {told_of(expected)}")
+    plan = {"run": request.run, "steps": section.steps, "tokens": tokens, "memory_gib": round(need, 2)}
+    return {**plan, "forecast": forecast_json(expected)}
 
 
 def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:
     """What the stage made, and whether it has learned anything."""
     folder = run_path(Path(request.root), request.run)
     where = device_label(figures["device"])
-    console.print(
-        f"[bold green]done[/] base of {figures['parameters'] / 1e6:,.1f}M parameters, {figures['steps']:,} steps on "
-        f"{where}: {figures['nll_last']:.3f} nats a held-out token; without context {figures['nll_unigram']:.3f}",
-        highlight=False,
+    say_done(
+        f"base of {figures['parameters'] / 1e6:,.1f}M parameters, {figures['steps']:,} steps on "
+        f"{where}: {number(figures['nll_last'], '.3f')} nats a held-out token; without context "
+        f"{number(figures['nll_unigram'], '.3f')}"
     )
     if not figures["learned"]:
-        console.print("[yellow]it has learned nothing of context[/]: more steps or more data", highlight=False)
-    console.print(f"  model:   {figures.get('artifact') or folder / 'base'}", highlight=False, soft_wrap=True)
+        warn("it has learned nothing of context", "more steps or more data")
+    say(f"  model:   {figures.get('artifact') or folder / 'base'}")
 
 
 def _in_process(request: BaseRequest) -> dict[str, Any]:
     recipe = request.load()
     device = claim_for_base(recipe)
-    from cogumi.training.base import DatasetInput, make_base
-    from cogumi.training.fitting import Step
-
     datasets = Versions(request.store, request.name) if request.dataset else None
     outer = WATCHER.get()
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "base", request.change) as folder:
         request.keep(folder.path)
         place, artifact_id = fetch_dataset(request, folder, datasets)
+        from cogumi.report.build import write_report
+        from cogumi.training.base import DatasetInput, make_base
+        from cogumi.training.fitting import Step
 
         def watch(step: Step) -> None:
             outer("base", step)

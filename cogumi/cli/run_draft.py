@@ -6,33 +6,34 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.forecasts import forecast_draft, forecast_json, told_of
-from cogumi.cli.output import console, print_json, table
-from cogumi.cli.training_bars import training_bars
+from cogumi.cli.output import print_table, say, say_done
+from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
-from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.claim import claim_for_draft, draft_memory_gib, draft_section_of
+from cogumi.training.figures import held_out_prompts, held_out_tasks
 from cogumi.training.request import DraftRequest, fetch_dataset, fetch_target
 from cogumi.training.stopping import interruptible
 from cogumi.training.watching import WATCHER
 
 
-def run_draft(request: DraftRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def run_draft(request: DraftRequest, prefect: bool) -> dict[str, Any]:
     """Run the stage and return its figures."""
     draft_section_of(request.load())
     try:
-        with training_bars(quiet):
+        with training_progress("draft"):
             return run_flow("train_draft", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
 
 
-def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
-    """The dry run: steps of each part, and what they need where the target is at hand."""
+def show_draft_plan(request: DraftRequest, quiet: bool) -> dict[str, Any]:
+    """The dry run, printed unless it is to be quiet: steps of each part, and memory where the target is at hand."""
     recipe = request.load()
     section = draft_section_of(recipe)
     more = section.offline_steps + section.rounds * section.round_steps
@@ -42,43 +43,44 @@ def show_draft_plan(request: DraftRequest, as_json: bool) -> None:
     }  # fmt: skip
     told["memory_gib"] = _memory(request, recipe)
     expected = None if request.target else forecast_draft(recipe, Path(request.root))
-    if as_json:
-        print_json({**told, "forecast": forecast_json(expected)})
-        return
+    plan = {**told, "forecast": forecast_json(expected)}
+    if quiet:
+        return plan
     memory = "" if told["memory_gib"] is None else f", about {told['memory_gib']:.1f} GiB"
-    console.print(
+    say(
         f"draft of {request.run}: {section.sft_steps:,} steps on teacher text, {more:,} on the target's, "
-        f"{told['control_steps']:,} of the control, {section.rows_per_step} rows each{memory}",
-        highlight=False,
+        f"{told['control_steps']:,} of the control, {section.rows_per_step} rows each{memory}"
     )
-    console.print(f"  {told_of(expected)}", highlight=False)
+    say(f"  {told_of(expected)}")
+    return plan
 
 
 def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
     """What the stage made, and whether distillation was worth it."""
+    of, tasks = held_out_prompts(figures), held_out_tasks(figures)
     folder = run_path(Path(request.root), request.run)
-    console.print(
-        f"[bold green]done[/] draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
-        f"{device_label(figures['device'])}: {figures['draft_alpha']:.1%} of its tokens taken, "
-        f"{figures['draft_acceptance_length']:.2f} tokens a round of {figures['proposals']} proposals",
-        highlight=False,
+    say_done(
+        f"draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
+        f"{device_label(figures['device'])}: proposals taken: {percent(figures['draft_alpha'], of=of)}; "
+        f"tokens a round of {figures['proposals']} proposals: {number(figures['draft_acceptance_length'], '.2f', of)}"
     )
     if "transplant" in figures:
-        console.print(
-            "  the target's words in place of its own: {same:,} the same, {spelled:,} spelled by {mean_pieces} pieces, "
-            "{stand_in} by part, {unknown:,} unknown".format(**figures["transplant"]),
-            highlight=False,
+        say(
+            "  the target's words in place of its own: {same:,} the same, {spelled:,} spelled by {pieces} pieces, "
+            "{stand_in} by part, {unknown:,} unknown".format(
+                pieces=number(figures["transplant"]["mean_pieces"]), **figures["transplant"]
+            )
         )
     rows = [
-        [row["draft"], row["decoding"], f"{row['alpha']:.3f}", f"{row['length']:.3f}",
-         "{:.3f} to {:.3f}".format(*row["length_ci95"]), f"{row['share']:.1%}"]
+        [row["draft"], row["decoding"], number(row["alpha"], ".3f", of), number(row["length"], ".3f", of),
+         interval(row["length_ci95"], ".3f", tasks), percent(row["share"], of=of)]
         for row in figures["table"]
     ]  # fmt: skip
     title = f"{figures['prompts']} held-out prompts, {figures['proposals']} proposals a round"
-    console.print(table(title, ["draft", "decoding", "alpha", "tokens a round", "95%", "taken"], rows))
-    console.print(f"  {figures['verdict']}", highlight=False)
+    print_table(title, ["draft", "decoding", "alpha", "tokens a round", "95%", "taken"], rows)
+    say(f"  {figures['verdict']}")
     place = figures.get("artifact") or folder / "draft"
-    console.print(f"  draft:   {place}", highlight=False, soft_wrap=True)
+    say(f"  draft:   {place}")
 
 
 def _memory(request: DraftRequest, recipe: Recipe) -> float | None:
@@ -91,11 +93,12 @@ def _in_process(request: DraftRequest) -> dict[str, Any]:
     datasets = Versions(request.store, request.name) if request.dataset else None
     targets = Versions(request.store, request.target_name) if request.target else None
     watch = WATCHER.get()
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "draft", request.change) as folder:
         request.keep(folder.path)
         target = fetch_target(request, folder, targets)
         device = claim_for_draft(recipe, target[0])
         dataset = fetch_dataset(request, folder, datasets)
+        from cogumi.report.build import write_report
         from cogumi.training.adapters import ModelInput
         from cogumi.training.base import DatasetInput
         from cogumi.training.draft.stage import make_draft

@@ -6,41 +6,44 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress, SpinnerColumn, TextColumn
-
-from cogumi.cli.output import console, print_json, table
+from cogumi.cli.output import print_table, say
+from cogumi.cli.progress import progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.errors import Interrupted
 from cogumi.evaluate.claim import check_validation, claim_for_validation
+from cogumi.evaluate.figures import compared_rows, judged_rows, read_tokens, verdict_text
 from cogumi.evaluate.request import ValidateRequest, fetch_models, fetch_suite
-from cogumi.evaluate.shown import between, number, share
 from cogumi.evaluate.suite import open_benchmarks
 from cogumi.evaluate.suite_stage import make_suite, validation_section_of
 from cogumi.lm.device import device_label
+from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
-from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.request import fetch_dataset
 
 
-def run_validate(request: ValidateRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
+def run_validate(request: ValidateRequest, prefect: bool) -> dict[str, Any]:
     """Run the stage and return its figures."""
     validation_section_of(request.load())
     try:
-        return run_flow("validate_model", request) if prefect else _in_process(request, quiet)
+        with progress("validate"):
+            return run_flow("validate_model", request) if prefect else _in_process(request)
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
 
 
 def check_rows(request: ValidateRequest, recipe: Recipe) -> None:
     """The rows to validate on, before anything is trained. Raises RunError training-contaminated, as make_suite."""
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "suite") as folder:
+    opened = RunFolder.open(Path(request.root), request.run, recipe, request.command, "suite", request.change)
+    with progress("validate"), opened as folder:
         make_suite(recipe, folder, folder.dataset)
 
 
-def show_validate_plan(request: ValidateRequest, as_json: bool) -> None:
-    """The dry run: which rows, and how many tokens may be written. Files are checked, no model is opened."""
+def show_validate_plan(request: ValidateRequest, quiet: bool) -> dict[str, Any]:
+    """The dry run, printed unless it is to be quiet: which rows, and how many tokens may be written. Files are checked,
+    no model is opened.
+    """
     recipe = request.load()
     section = validation_section_of(recipe)
     check_validation(recipe)
@@ -50,14 +53,10 @@ def show_validate_plan(request: ValidateRequest, as_json: bool) -> None:
     sources |= {"held-out, at most": section.held_out_rows, "fresh": section.fresh_rows, "ranked": section.ranked_rows}
     written = sum(sources.values()) - section.ranked_rows
     told = {"run": request.run, "rows": sources, "tokens_at_most": written * section.max_new_tokens}
-    if as_json:
-        print_json(told)
-        return
-    shown = ", ".join(f"{count:,} {name}" for name, count in sources.items() if count)
-    console.print(
-        f"validation of {request.run}: {shown}; each model writes {told['tokens_at_most']:,} tokens at most",
-        highlight=False,
-    )
+    if not quiet:
+        shown = ", ".join(f"{count:,} {name}" for name, count in sources.items() if count)
+        say(f"validation of {request.run}: {shown}; each model writes {told['tokens_at_most']:,} tokens at most")
+    return told
 
 
 def show_validation(request: ValidateRequest, figures: dict[str, Any]) -> None:
@@ -65,69 +64,65 @@ def show_validation(request: ValidateRequest, figures: dict[str, Any]) -> None:
     show_table(figures)
     folder = run_path(Path(request.root), request.run)
     place = figures.get("artifact") or folder / "validation"
-    console.print(f"  validation: {place}", highlight=False, soft_wrap=True)
+    say(f"  validation: {place}")
 
 
 def show_table(figures: dict[str, Any]) -> None:
     """Models, pairs, and what is said of them."""
     named = [(name, figures["models"][name]) for name in figures["names"]]
     rows = [
-        [name, share(found["accuracy"]), between(found["ci95"]), found["n"], number(found["nll"]),
-         number(found["ppl"]), number(found["bits_per_byte"])]
-        for name, found in named
+        [name, percent(found["accuracy"], of=right), interval(found["ci95"], ".1%", right), found["n"],
+         *(number(found[figure], of=read) for figure in ("nll", "ppl", "bits_per_byte"))]
+        for name, found, right, read in ((name, f, judged_rows(f), read_tokens(f)) for name, f in named)
     ]  # fmt: skip
     title = f"{figures['rows']:,} rows on {device_label(figures['device'])}"
-    console.print(table(title, ["model", "accuracy", "95%", "judged", "nll", "ppl", "bits/byte"], rows))
+    print_table(title, ["model", "accuracy", "95%", "judged", "nll", "ppl", "bits/byte"], rows)
     for name, found in named:
         lost = _lost(found["outcomes"])
         if lost:
-            console.print(f"  {name}: {lost}", highlight=False)
+            say(f"  {name}: {lost}")
         for k, of in found["pass_at"].items():
-            console.print(f"  {name}: pass@{k} {share(of)}, sampled", highlight=False)
+            say(f"  {name}: pass@{k} {percent(of)}, sampled")
     for pair in figures["comparisons"]:
         accuracy, bits = pair["accuracy"], pair["bits_per_byte"]
         told = []
         if accuracy:
-            ends = between([accuracy["low"], accuracy["high"]], "+")
-            power = f"five points would be seen {share(accuracy['power_of_5_points'])} of the time"
-            told.append(f"accuracy {share(accuracy['mean'], '+')} ({ends}, p = {accuracy['p']:.3g}; {power})")
+            of = compared_rows(accuracy)
+            ends = interval((accuracy["low"], accuracy["high"]), "+.1%", of)
+            power = f"five points would be seen {percent(accuracy['power_of_5_points'])} of the time"
+            mean, p = percent(accuracy["mean"], "+.1%", of), number(accuracy["p"], ".3g", of)
+            told.append(f"accuracy {mean} ({ends}, p = {p}; {power})")
         if bits:
-            told.append(f"bits a byte {bits['mean']:+.4f} ({pair['likelihood_verdict']})")
-        console.print(
-            f"  {pair['one']} over {pair['other']}: [bold]{pair['verdict']}[/]; {'; '.join(told)}", highlight=False
-        )
+            mean = number(bits["mean"], "+.4f", compared_rows(bits))
+            told.append(f"bits a byte {mean} ({pair['likelihood_verdict']})")
+        found = verdict_text(pair["verdict"], pair.get("shortage", ""))
+        say(f"  {pair['one']} over {pair['other']}: ", (found, "bold"), f"; {'; '.join(told)}")
     for source, found in figures["relative_to_gpt4"].items():
         of = f"{found['model']}, {found['of']}" + (f", {found['date']}" if "date" in found else "")
-        console.print(f"  {source}: {share(found['relative'])} of GPT-4's ({of})", highlight=False)
+        say(f"  {source}: {percent(found['relative'])} of GPT-4's ({of})")
     if figures["contaminated"] is not None:
-        console.print(f"  training rows with a benchmark's question: {figures['contaminated']}", highlight=False)
+        say(f"  training rows with a benchmark's question: {figures['contaminated']}")
 
 
-def _in_process(request: ValidateRequest, quiet: bool) -> dict[str, Any]:
+def _in_process(request: ValidateRequest) -> dict[str, Any]:
     recipe = request.load()
     if not request.suite:
         check_validation(recipe)
     opened = partial(Versions, request.store)
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "validate") as folder:
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, "validate", request.change) as folder:
         request.keep(folder.path)
         models = fetch_models(request, recipe, folder, opened)
         device = claim_for_validation(recipe, models)
         from cogumi.evaluate.stage import make_scores, make_validation
+        from cogumi.report.build import write_report
 
         suite = fetch_suite(request, folder, opened)
         if suite is None:
             data = fetch_dataset(request, folder, opened(request.name) if request.dataset else None)
             make_suite(recipe, folder, data[0])
             suite = folder.path / "suite"
-        columns = (SpinnerColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
-            line = progress.add_task("")
-            for model in models:
-
-                def told(what: str, done: int, of: int, name: str = model.name) -> None:
-                    progress.update(line, description=f"{name}: {what}, {of:,} rows")
-
-                make_scores(recipe, folder, suite, model, device, told)
+        for model in models:
+            make_scores(recipe, folder, suite, model, device)
         figures = {**make_validation(recipe, folder, suite, models, device), "dataset": request.dataset or request.run}
         if request.dataset:
             validations = opened(request.models)

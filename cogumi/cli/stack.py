@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
+from cogumi.cli.dataset_progress import dataset_progress
+from cogumi.cli.output import JsonOption, note, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.cli.run_stage import run_model_stage, run_stages
+from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import InputError, RunError, StorageError
@@ -42,12 +44,9 @@ def up(
     """
     given = {"port": port, "host": host, "database_url": database_url, "redis_url": redis_url, "simulate": simulate}
     changes = {name: value for name, value in given.items() if value is not None}
-
-    def say(words: str) -> None:
-        if not as_json:
-            console.print(f"  {words}", highlight=False)
-
-    _show(_stack().up(home, changes, notify, say), as_json)
+    with progress("up"):
+        standing = _stack().up(home, changes, notify, lambda words: note(f"  {words}"))
+    _show(standing, as_json)
 
 
 def down(
@@ -59,7 +58,7 @@ def down(
     if stack.status(home) is None:
         raise RunError("site-missing", str(home))
     killed = stack.down(home, grace)
-    console.print("down" + (f"; {', '.join(killed)} did not end within {grace:g} s" if killed else ""), highlight=False)
+    say("down" + (f"; {', '.join(killed)} did not end within {grace:g} s" if killed else ""))
 
 
 def status(home: Path = HomeOption, as_json: bool = JsonOption) -> None:
@@ -89,11 +88,13 @@ def resume(
     if as_json:
         print_json({"flow_run": run["id"], "url": url})
     else:
-        console.print(f"{name} goes on as flow run {run['name']}: {url}", highlight=False, soft_wrap=True)
+        say(f"{name} goes on as flow run {run['name']}: {url}")
 
 
 def trigger(api: str, deployment: str, request: Request) -> dict[str, Any]:
     """Start a deployment with a request. Raises InputError form-refused, StorageError server-unreachable."""
+    import httpx
+
     try:
         found = httpx.get(f"{api}/deployments/name/{deployment}", timeout=20).raise_for_status().json()
         body = {"parameters": {"request": request.model_dump(mode="json")}, "state": {"type": "SCHEDULED"}}
@@ -127,11 +128,12 @@ def _go_on_here(request: Request, as_json: bool) -> None:
     if isinstance(request, ModelRequest):
         run_model_stage(request, prefect=True, as_json=as_json)
     elif isinstance(request, PipelineRequest):
-        made = run_flow("pipeline", request.model_copy(update={"dispatch": "local"}))
+        with dataset_progress(), training_progress("pipeline"):
+            made = run_flow("pipeline", request.model_copy(update={"dispatch": "local"}))
         if as_json:
             print_json(made)
         else:
-            console.print("; ".join(f"{phase}: {artifact}" for phase, artifact in made.items()), highlight=False)
+            say("; ".join(f"{phase}: {artifact}" for phase, artifact in made.items()))
     else:
         run_stages(request, "dataset", prefect=True, as_json=as_json)
 
@@ -141,9 +143,9 @@ def _show(standing: Standing, as_json: bool) -> None:
         print_json(standing.to_json())
         return
     rows = [[name, "up" if alive else "gone"] for name, alive in standing.processes.items()]
-    console.print(table("", ["process", ""], rows))
+    print_table("", ["process", ""], rows)
     words = f"dashboard {standing.site.root}" if standing.answers else "the server does not answer; run cogumi up"
-    console.print(words, highlight=False)
+    say(words)
 
 
 def _stack() -> Any:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json
-from cogumi.errors import InputError, storage_error
-from cogumi.teachers.server.app import Behaviour
-from cogumi.teachers.server.bill import MODELS
-from cogumi.teachers.server.faults import known_faults
-from cogumi.teachers.server.serve import serve
+from cogumi.cli.output import JsonOption, print_json, say
+from cogumi.errors import InputError, address_error
+
+if TYPE_CHECKING:
+    from cogumi.teachers.server.app import Behaviour
 
 app = typer.Typer(help="The embedded teacher.", no_args_is_help=True)
 
@@ -40,6 +41,10 @@ def serve_command(
     as_json: bool = JsonOption,
 ) -> None:
     """Serve OpenAI chat and models and Anthropic messages on loopback, until interrupted."""
+    from cogumi.teachers.server.app import Behaviour
+    from cogumi.teachers.server.bill import MODELS
+    from cogumi.teachers.server.faults import known_faults
+
     names = [name for name in script.split(",") if name]
     unknown = sorted(set(names) - {*known_faults(), "ok"})
     if unknown:
@@ -50,23 +55,25 @@ def serve_command(
         latency_s=latency_s, fault_share=fault_share, seed=seed, defect_share=defect_share, wrong_share=wrong_share,
         untidy_share=untidy_share, rpm=rpm or None, tpm=tpm or None, key=key, script=names, bill=bill,
     )  # fmt: skip
-    if as_json:
-        print_json({"models": list(MODELS), "faults": list(known_faults())})
-    else:
-        console.print(
-            f"models: {', '.join(MODELS)}\nOpenAI base_url: http://127.0.0.1:{port or 'PORT'}/v1"
-            "\nAnthropic base_url: the same without /v1\nCtrl-C ends it",
-            highlight=False,
-        )
+
+    def listening(bound: int) -> None:
+        if as_json:
+            print_json({"port": bound, "models": list(MODELS), "faults": list(known_faults())})
+            return
+        say(f"models: {', '.join(MODELS)}\nOpenAI base_url: http://127.0.0.1:{bound}/v1")
+        say("Anthropic base_url: the same without /v1\nCtrl-C ends it")
+
     try:
-        asyncio.run(_serve(behaviour, port))
+        asyncio.run(_serve(behaviour, port, listening))
     except OSError as error:
-        raise storage_error(error, f"127.0.0.1:{port}") from None
+        raise address_error(error, f"127.0.0.1:{port}") from None
 
 
-async def _serve(behaviour: Behaviour, port: int) -> None:
+async def _serve(behaviour: Behaviour, port: int, listening: Callable[[int], None]) -> None:
+    from cogumi.teachers.server.serve import serve
+
     until = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, until.set)
-    await serve(behaviour, port, until)
+    await serve(behaviour, port, until, listening)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from cogumi.cli.output import JsonOption, console, print_json, table
-from cogumi.dataset.versions import diff_versions
+from cogumi.cli.output import JsonOption, print_json, print_table, say
+from cogumi.cli.progress import progress
 from cogumi.store.versions import Versions
 
 app = typer.Typer(help="Published versions of a dataset.", no_args_is_help=True)
@@ -24,7 +24,7 @@ def ls(name: str = _NAME, root: str = _ROOT, as_json: bool = JsonOption) -> None
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
-        console.print(table(f"Versions of {name}", columns, rows))
+        print_table(f"Versions of {name}", columns, rows)
 
 
 @app.command("fetch")
@@ -38,12 +38,13 @@ def fetch(
     """Copy a version's files into a folder and check every one."""
     versions = Versions(root, name)
     version = versions.get(which)
-    versions.fetch(str(version.number), into)
+    with progress("versions fetch"):
+        versions.fetch(str(version.number), into)
     told = {"version": version.number, "folder": str(into), "files": len(version.files)}
     if as_json:
         print_json(told)
     else:
-        console.print(f"{version.label}: {len(version.files)} files in {into}", highlight=False, soft_wrap=True)
+        say(f"{version.label}: {len(version.files)} files in {into}")
 
 
 @app.command("diff")
@@ -55,12 +56,15 @@ def diff(
     as_json: bool = JsonOption,
 ) -> None:
     """Rows added, removed and answered differently, by cell."""
+    from cogumi.dataset.versions import diff_versions
+
     versions = Versions(root, name)
-    found = diff_versions(versions, versions.get(older), versions.get(newer))
+    with progress("versions diff"):
+        found = diff_versions(versions, versions.get(older), versions.get(newer))
     if as_json:
         print_json(found.to_json())
         return
     kinds = ["added", "removed", "answers_changed", "kept"]
     rows = [[cell, *(counts.get(kind, 0) for kind in kinds)] for cell, counts in found.cells.items()]
     rows.append(["all", *(getattr(found, kind) for kind in kinds)])
-    console.print(table(f"{name}: {found.older} to {found.newer}", ["cell", *kinds], rows))
+    print_table(f"{name}: {found.older} to {found.newer}", ["cell", *kinds], rows)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from importlib import import_module
 from types import FrameType
 from typing import Any
 
+from cogumi.cli.interrupts import run_until_interrupted
 from cogumi.errors import InputError
+
+_CATALOGUED = re.compile(r"^\[[a-z-]+\] .*\n  cause:  |Finished in state .*Error: \[[a-z-]+\]", re.DOTALL)
 
 
 def run_flow(name: str, request: Any) -> dict[str, Any]:
@@ -27,9 +31,10 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
         raise InputError("from-wheel", str(error)) from None
     from prefect.exceptions import TerminationSignal
 
-    with _sigterm_interrupts():
+    _show_errors_once()
+    with sigterm_interrupts():
         try:
-            return dict(asyncio.run(flow(request)) if flow.isasync else flow(request))
+            return dict(run_until_interrupted(flow(request), sigterm=False) if flow.isasync else flow(request))
         except TerminationSignal:
             raise KeyboardInterrupt from None
         except RuntimeError as error:
@@ -38,10 +43,26 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
             raise InputError("prefect-no-server", str(error)) from None
 
 
+class _NoCataloguedErrors(logging.Filter):
+    """Leaves errors of the catalogue to the command, which prints them itself at its end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _CATALOGUED.search(record.getMessage()) is None
+
+
+def _show_errors_once() -> None:
+    """Errors of the catalogue go to the dashboard's logs, and to the terminal once."""
+    for handler in logging.getLogger("prefect").handlers:
+        if not any(isinstance(each, _NoCataloguedErrors) for each in handler.filters):
+            handler.addFilter(_NoCataloguedErrors())
+
+
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Prefect has a handler of its own while a flow runs; at its end it gives the signal to the one before. Were that
-    the system's, the process would be gone at once, and the temporary server left behind.
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt in the block.
+
+    Prefect has a handler of its own while a flow runs; at its end it gives the signal to the one before. Were that the
+    system's, the process would be gone at once, and the temporary server left behind.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -10,13 +10,12 @@ import asyncio
 from dataclasses import dataclass
 
 from cogumi.dataset.context import DatasetRun
-from cogumi.dataset.grow import utc
 from cogumi.dataset.parse import clean
 from cogumi.dataset.prompts import answer_prompt
 from cogumi.dataset.shards import Answered
 from cogumi.dataset.tags import parse_tagged
-from cogumi.dataset.verify import as_verification, verify_answer
-from cogumi.domain import Difficulty, Example, Question, Reasoning, Rejected
+from cogumi.dataset.verify import as_verification
+from cogumi.domain import Difficulty, Example, Question, Reasoning, Rejected, utc
 from cogumi.recipe import AnswersSection
 from cogumi.teachers.types import Reply
 
@@ -76,7 +75,7 @@ async def _answer_one(run: DatasetRun, question: Question, answered: Answered) -
             continue
         key, reused = reply.request_key, reply.reused
         read = read_answer(reply, hard)
-        verdict = "failed" if read.reason else await verify_answer(question.text, read.answer, question.topic)
+        verdict = "failed" if read.reason else await run.verify(question.text, read.answer, question.topic)
         reason = read.reason or ("wrong" if verdict == "failed" else "")
         if not reason:
             run.progress.add(stage, reused=int(reused))
@@ -109,7 +108,7 @@ async def _ask(
     replica: int,
     hard: bool,
 ) -> Reply | None:
-    prompt = answer_prompt(question.text, hard, guided=section.cache != "off")
+    prompt = answer_prompt(question.text, hard, guided=section.guide)
     return await run.ask(
         stage,
         section.teacher,

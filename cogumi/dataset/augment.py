@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 
 from cogumi.dataset.duplicates import fingerprint
-from cogumi.dataset.grow import utc
 from cogumi.dataset.parse import LEAST_CHARACTERS, MOST_CHARACTERS, clean
-from cogumi.domain import Cell, Difficulty, Question
+from cogumi.domain import Cell, Difficulty, Question, utc
 from cogumi.errors import InputError
+from cogumi.extras import need
 from cogumi.recipe import AugmentSection, Recipe
 from cogumi.store.files import Quarantined, read_foreign_jsonl
 from cogumi.teachers.procedural.gym import GYM, gym_tasks
@@ -128,10 +128,9 @@ def _rows(section: AugmentSection) -> Iterable[dict[str, Any]]:
 
 
 def _from_hub(section: AugmentSection) -> Iterable[dict[str, Any]]:
-    try:
-        import datasets  # noqa: PLC0415 - an extra of 100 MB that local files do without
-    except ModuleNotFoundError:
-        raise InputError("augment-unreadable", "hub datasets need the extra: pip install 'cogumi[train]'") from None
+    need(f"dataset.augment {section.hub}", "datasets")
+    import datasets  # noqa: PLC0415 - an extra of 100 MB that local files do without
+
     try:
         return [dict(row) for row in datasets.load_dataset(section.hub, revision=section.revision, split=section.split)]
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:

@@ -7,6 +7,7 @@ from string import Template
 from typing import Any
 
 from cogumi.domain import DOMAINS
+from cogumi.metrics.formatting import Sample, percent, usd
 
 
 def dataset_card(files: dict[str, str], splits: dict[str, str], cells: dict[str, int], facts: dict[str, Any]) -> str:
@@ -16,7 +17,8 @@ def dataset_card(files: dict[str, str], splits: dict[str, str], cells: dict[str,
         files: what each file holds, by name.
         splits: the Parquet file of each part, which `load_dataset` reads.
         cells: rows by "domain/difficulty".
-        facts: figures of the run: verification, purpose, rehearsal, judge_accuracy, cost_usd, at_risk_usd, terms.
+        facts: figures of the run: verification, purpose, rehearsal, judge_accuracy, judge_hidden, cost_usd,
+            at_risk_usd, terms.
     """
     checks = facts["verification"]
     rows = "\n".join(
@@ -33,8 +35,6 @@ def dataset_card(files: dict[str, str], splits: dict[str, str], cells: dict[str,
         if facts["rehearsal"]
         else ""
     )
-    accuracy = facts["judge_accuracy"]
-    judged = "not measured" if accuracy is None else f"{accuracy:.1%}"
     return Template(_template()).substitute(
         size=_size_category(sum(cells.values())),
         splits="\n".join(f"  - split: {part}\n    path: {file}" for part, file in splits.items()),
@@ -47,12 +47,12 @@ def dataset_card(files: dict[str, str], splits: dict[str, str], cells: dict[str,
         rows=f"{sum(cells.values()):,}",
         table=rows,
         pass_mean=facts["pass_mean"],
-        judged=judged,
+        judged=percent(facts["judge_accuracy"], of=Sample(facts["judge_hidden"], "hidden questions", least=1)),
         passed=f"{checks.get('passed', 0):,}",
         unverified=f"{checks.get('unverified', 0):,}",
         no_verifier=f"{checks.get('no-verifier', 0):,}",
-        cost=f"{facts['cost_usd']:.4f}",
-        at_risk=f"{facts['at_risk_usd']:.4f}",
+        cost=usd(facts["cost_usd"], ".4f"),
+        at_risk=usd(facts["at_risk_usd"], ".4f"),
         terms=terms,
         files=listing,
     )

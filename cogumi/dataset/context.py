@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cogumi.dataset.progress import Progress
 from cogumi.dataset.route import Way
+from cogumi.dataset.verify import Verdict, verify_answer
 from cogumi.domain import Question
 from cogumi.errors import CogumiError
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.run_folder import RunFolder
-from cogumi.teachers.preflight import Finding
-from cogumi.teachers.staff import Staff
 from cogumi.teachers.types import Cache, Reply
 from cogumi.teachers.wire_errors import WireError
+
+if TYPE_CHECKING:
+    from cogumi.teachers.preflight import Finding
+    from cogumi.teachers.staff import Staff
 
 Watcher = Callable[["DatasetRun"], None]
 WATCHER: ContextVar[Watcher | None] = ContextVar("dataset-watcher", default=None)
 """Called with the run when it opens, in the caller's context: how a terminal gets at the progress inside a flow."""
+
+Verify = Callable[[str, str, str], Awaitable[Verdict]]
+"""(question, answer, topic) -> whether the answer is right."""
 
 _HOW = {"workers", "delivery"}  # how calls are made, not what is asked
 _MOST_WAITING = 100_000
@@ -42,6 +49,7 @@ class DatasetRun:
     findings: list[Finding] = field(default_factory=list)
     accepted: list[Question] = field(default_factory=list)  # since the last checkpoint
     checkpoints: int = 0
+    verify: Verify = verify_answer
 
     def __post_init__(self) -> None:
         self.slots = {stage: asyncio.Semaphore(self.at_once(stage)) for stage in STAGES}

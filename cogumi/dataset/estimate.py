@@ -7,19 +7,22 @@ has bought at least 20 replies of a stage, what it measured takes their place.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cogumi.dataset.hidden import hidden_questions
 from cogumi.dataset.judge import hidden_count
-from cogumi.dataset.prompts import answer_prompt, judge_prompt, question_prompt
+from cogumi.dataset.prompts import answer_prompt, guide_tokens, judge_prompt, question_prompt
 from cogumi.dataset.route import Calls, Route, Way, choose_routes
 from cogumi.domain import Cell, Difficulty
 from cogumi.recipe import DatasetSection, JudgeSection, Recipe, TeacherSection
-from cogumi.store.ledger import Ledger
-from cogumi.teachers.preflight import Needs
+from cogumi.teachers.types import Needs
+
+if TYPE_CHECKING:
+    from cogumi.store.ledger import Ledger
 
 _PASS_RATE = 0.9
 _QUESTION_TOKENS, _SCORE_TOKENS, _TRAIT_TOKENS, _EASY_TOKENS, _HARD_TOKENS = 60, 35, 30, 150, 750
@@ -33,7 +36,8 @@ _MEASURED_FROM = 20
 class StageEstimate:
     """Calls, tokens, money and minutes of one stage and teacher, by the way they are delivered.
 
-    `plain_usd`: the same as single calls without a cache. `measured`: from this run's own replies.
+    `guide_usd`: what of the cost the guide is. `plain_usd`: the same prompts as single calls without a cache.
+    `measured`: from this run's own replies.
     """
 
     stage: str
@@ -44,21 +48,28 @@ class StageEstimate:
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float
+    guide_usd: float
     plain_usd: float
     minutes: float
     measured: bool
 
 
-def estimate(recipe: Recipe, ledger: Ledger | None = None, given: Counter[Difficulty] | None = None) -> dict[str, Any]:
+def estimate(
+    recipe: Recipe,
+    ledger: Ledger | None = None,
+    given: Counter[Difficulty] | None = None,
+    counts: Mapping[tuple[str, str], int] | None = None,
+) -> dict[str, Any]:
     """The estimate by stage and in all. Raises BudgetError price-unknown.
 
     Args:
         ledger: the run's ledger, where it exists: what was bought is taken off, what was measured is used.
+        counts: calls that are still to be made by (stage, teacher), where a replay has counted them.
         given: existing questions to be judged and answered, by difficulty, in place of the recipe's cells.
     """
     bought = ledger.table("stage", "state") if ledger else []
     measured = {row["stage"]: row for row in bought if row["state"] == "received"}
-    calls = [_calls(recipe, *row, measured.get(row[0])) for row in _stage_calls(recipe, given)]
+    calls = [_calls(recipe, *row, measured.get(row[0]), counts) for row in _stage_calls(recipe, given)]
     routes = choose_routes(recipe, calls)
     stages = [_stage(recipe, c, routes[c.stage, c.teacher], c.stage in _known(measured)) for c in calls]
     cost, plain = sum(stage.cost_usd for stage in stages), sum(stage.plain_usd for stage in stages)
@@ -68,12 +79,18 @@ def estimate(recipe: Recipe, ledger: Ledger | None = None, given: Counter[Diffic
         "reused": ledger.replies if ledger else 0,
         "cost_usd": round(cost, 4),
         "cost_usd_range": [round(cost * factor, 4) for factor in (0.7, 1.4)],
+        "guide": _guide(recipe, stages),
         "plain_usd": round(plain, 4),
         "saving_usd": round(plain - cost, 4),
         "minutes": round(_together(stages), 1),
         "max_usd": recipe.budget.max_usd,
         "rehearsal": recipe.rehearsal,
     }
+
+
+def answer_tokens(stage: str, teacher: TeacherSection) -> int:
+    """Completion tokens that an answer of a stage is expected to have, before any was measured."""
+    return _completion(stage, teacher, _HARD_TOKENS if stage == "answers_hard" else _EASY_TOKENS)
 
 
 def routes_of(estimated: dict[str, Any]) -> dict[str, Way]:
@@ -162,20 +179,27 @@ def _calls(
     prompt: int,
     completion: int,
     measured: dict[str, Any] | None,
+    counts: Mapping[tuple[str, str], int] | None,
 ) -> Calls:
-    """What is still to be bought; `prompt` is without the guide that caching brings along."""
+    """What is still to be bought; `prompt` is without the guide."""
     section = recipe.teachers[teacher]
-    prefix = _guide_tokens(recipe) if stage == "answers_hard" else 0
-    asked = prompt + prefix
-    if section.label == "loopback":
-        completion = round(completion * _LOOPBACK_SHARE[stage])
+    guide = _guide_tokens(recipe) if stage == "answers_hard" else 0
+    asked = prompt + guide
+    completion = _completion(stage, section, completion)
     if measured is not None and measured["attempts"] >= _MEASURED_FROM:
         asked = measured["prompt_tokens"] // measured["attempts"]
         completion = measured["completion_tokens"] // measured["attempts"]
-    left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
+    if counts is None:
+        left = max(0, ceil(calls) - (measured["attempts"] if measured else 0))
+    else:
+        left = counts.get((stage, teacher), 0)
     minutes = _minutes(section, left, asked + completion, _seconds(recipe, stage, section), _workers(recipe, stage))
-    cache = recipe.dataset.answers_hard.cache if prefix else "off"
-    return Calls(stage, teacher, left, asked, completion, prefix, max(0, asked - prefix), minutes, cache)
+    cache = recipe.dataset.answers_hard.cache if guide else "off"
+    return Calls(stage, teacher, left, asked, completion, min(guide, asked), minutes, cache)
+
+
+def _completion(stage: str, teacher: TeacherSection, tokens: int) -> int:
+    return round(tokens * _LOOPBACK_SHARE[stage]) if teacher.label == "loopback" else tokens
 
 
 def _stage(recipe: Recipe, calls: Calls, route: Route, known: bool) -> StageEstimate:
@@ -188,18 +212,30 @@ def _stage(recipe: Recipe, calls: Calls, route: Route, known: bool) -> StageEsti
         prompt_tokens=calls.prompt * calls.count,
         completion_tokens=calls.completion * calls.count,
         cost_usd=round(route.cost_usd, 4),
+        guide_usd=round(route.guide_usd, 4),
         plain_usd=round(route.plain_usd, 4),
         minutes=round(route.minutes, 1),
         measured=known,
     )
 
 
+def _guide(recipe: Recipe, stages: list[StageEstimate]) -> dict[str, Any] | None:
+    """The guide's tokens per call and its part of the cost, as it is cached and delivered; None where none is sent."""
+    section = recipe.dataset.answers_hard
+    found = next((stage for stage in stages if stage.stage == "answers_hard"), None)
+    if not section.guide or found is None:
+        return None
+    return {
+        "tokens": guide_tokens(),
+        "cost_usd": found.guide_usd,
+        "cache": section.cache,
+        "delivery": found.delivery,
+    }
+
+
 def _guide_tokens(recipe: Recipe) -> int:
-    """Tokens of the guide before hard questions, where it is cached; 0 where it is not sent."""
-    if recipe.dataset.answers_hard.cache == "off":
-        return 0
-    plain, guided = answer_prompt("", hard=True), answer_prompt("", hard=True, guided=True)
-    return (len(guided.system) - len(plain.system)) // 4
+    """Tokens of the guide before hard questions; 0 where it is not sent."""
+    return guide_tokens() if recipe.dataset.answers_hard.guide else 0
 
 
 def _minutes(section: TeacherSection, calls: int, tokens: int, seconds: float, workers: int) -> float:

@@ -9,9 +9,8 @@ from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.given import Given
 from cogumi.dataset.merge import Merge
 from cogumi.dataset.plan import Plan
+from cogumi.dataset.spending import GROUPS, spending
 from cogumi.store.batch_rows import Batch
-from cogumi.teachers.pricing import price_of
-from cogumi.teachers.types import Usage
 
 
 def stage_figures(run: DatasetRun, plan: Plan, given: Given | None, merged: Merge, seconds: float) -> dict[str, Any]:
@@ -27,6 +26,7 @@ def stage_figures(run: DatasetRun, plan: Plan, given: Given | None, merged: Merg
     seen, right = sum(g.hidden_seen for g in shards), sum(g.hidden_right for g in shards)
     totals = run.staff.ledger.totals()
     calls = run.staff.ledger.table("stage", "provider", "model")
+    spent = spending(run.recipe, run.staff.ledger.table(*GROUPS))
     return {
         "status": "completed",
         "rows": merged.cells.total(),
@@ -51,7 +51,8 @@ def stage_figures(run: DatasetRun, plan: Plan, given: Given | None, merged: Merg
         "judge_missed": dict(sorted(sum((g.missed for g in shards), Counter()).items())),
         "cost_usd": totals.cost_nanousd / 1e9,
         "at_risk_usd": totals.at_risk_nanousd / 1e9,
-        "saving_usd": _saving(run, calls),
+        "saving_usd": spent.saving_usd,
+        "guide_usd": spent.guide_usd,
         "delivery": dict(run.routes),
         "batches": batch_figures(run.staff.ledger.batches()),
         "cache_read_share": _cache_read_share(calls),
@@ -78,15 +79,3 @@ def _cache_read_share(calls: list[dict[str, Any]]) -> float | None:
     """Of the prompt tokens that a cache wrote or read, the share that was read; None where nothing was cached."""
     read, written = (sum(row[name] for row in calls) for name in ("cached_tokens", "cache_written_tokens"))
     return round(read / (read + written), 4) if read + written else None
-
-
-def _saving(run: DatasetRun, calls: list[dict[str, Any]]) -> float:
-    """Dollars that batches and caching took off the list price of the same tokens."""
-    prices = {(t.label, t.model): price_of(t) for t in run.recipe.teachers.values()}
-    plain = 0
-    for row in calls:
-        price = prices.get((row["provider"], row["model"]))
-        if price is not None:
-            plain += price.cost(Usage(row["prompt_tokens"], row["completion_tokens"]))
-    cost: int = sum(row["cost_nanousd"] for row in calls)
-    return max(0, plain - cost) / 1e9

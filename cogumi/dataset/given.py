@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.dataset.duplicates import fingerprint
-from cogumi.dataset.grow import utc
 from cogumi.dataset.parse import LEAST_CHARACTERS, MOST_CHARACTERS, clean
-from cogumi.domain import DIFFICULTIES, Cell, Difficulty, Question
+from cogumi.domain import DIFFICULTIES, Cell, Difficulty, Question, utc
 from cogumi.domain.cells import domain_key
 from cogumi.errors import InputError
 from cogumi.recipe import GivenSection

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from math import ceil
 from random import Random
 
@@ -19,7 +18,7 @@ from cogumi.dataset.marks import SeenMarks
 from cogumi.dataset.parse import parse_questions
 from cogumi.dataset.prompts import Prompt, question_prompt, topic_and_angle
 from cogumi.dataset.shards import Grown, Shard
-from cogumi.domain import Judgement, Question, Rejected
+from cogumi.domain import Judgement, Question, Rejected, utc
 from cogumi.errors import RunError
 from cogumi.recipe import content_hash
 from cogumi.teachers.types import Reply, Request, request_key
@@ -218,8 +217,3 @@ def _worst(judgement: Judgement) -> str:
         "quality": judgement.quality,
     }
     return min(scores, key=scores.__getitem__)
-
-
-def utc(unix_time: float) -> str:
-    """ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="seconds")

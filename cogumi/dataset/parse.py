@@ -76,6 +76,17 @@ def parse_verdicts(reply: str) -> dict[int, Verdict]:
     return found
 
 
+def parse_pair(reply: str) -> tuple[float, float] | None:
+    """The scores of the first and the second answer of a pair, or None where one is missing. Never raises."""
+    found: dict[float, float] = {}
+    for row in _rows(reply):
+        if isinstance(row, dict):
+            number, score = _score(row.get("id")), _score(row.get("score"))
+            if number is not None and score is not None and 0 <= score <= 10:
+                found.setdefault(number, score)
+    return (found[1], found[2]) if found.keys() >= {1, 2} else None
+
+
 def clean(text: str) -> str:
     """The text without control characters and surrounding space, LaTeX commands restored, line ends as \\n."""
     restored = _LATEX.sub(lambda found: _LATEX_LETTER[found[0]], text)

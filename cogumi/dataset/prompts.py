@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from importlib import resources
 from random import Random
@@ -11,10 +12,15 @@ from typing import Any
 
 import orjson
 
-from cogumi.domain import DOMAINS, Cell
+from cogumi.domain import DOMAINS, Cell, Reasoning
 from cogumi.domain.traits import HARM_CATEGORIES, TASK_TYPES
 
 _AVOID_CHARACTERS = 160
+_ASKED_FOR = re.compile(
+    r"^Domain: (?P<domain>.+)\nDifficulty: (?P<difficulty>\w+)\b.*?\nCount: (?P<count>\d+)$", re.MULTILINE | re.DOTALL
+)
+_TO_JUDGE = re.compile(r'<question id="(\d+)" domain="([^"]+)" difficulty="(\w+)">\n(.*?)\n</question>', re.DOTALL)
+_CLOSING = re.compile(r"</(question|answer|reasoning|result)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,14 @@ class Prompt:
 
     system: str
     user: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAnswer:
+    """An answer as the judge of a pair sees it; `reasoning` is None where there is none to show."""
+
+    result: str
+    reasoning: Reasoning | None = None
 
 
 def question_prompt(cell: Cell, count: int, topic: str, angle: str, variation: int, avoid: list[str]) -> Prompt:
@@ -64,12 +78,35 @@ def judge_prompt(questions: list[tuple[str, Cell]], classify: bool = False) -> P
     return Prompt(system, _fill("judge_traits_user", shown))
 
 
+def questions_asked_for(user: str) -> tuple[str, str, int] | None:
+    """What `question_prompt` asked for in its user text: domain as shown, difficulty, count; None for another text."""
+    found = _ASKED_FOR.search(user)
+    return None if found is None else (found["domain"], found["difficulty"], int(found["count"]))
+
+
+def questions_to_judge(user: str) -> list[tuple[int, str, str, str]]:
+    """What `judge_prompt` put into its user text: number, domain as shown, difficulty, text."""
+    return [(int(number), domain, difficulty, text) for number, domain, difficulty, text in _TO_JUDGE.findall(user)]
+
+
 def answer_prompt(question: str, hard: bool, guided: bool = False) -> Prompt:
     """Asks for an answer: direct for easy questions, draft, critique and revision for hard ones.
 
     `guided` puts the long guide before the instructions of a hard one: the shared prefix that prompt caching is for.
     """
     return Prompt(_answer_system(hard, guided), question)
+
+
+def pair_prompt(question: str, answers: tuple[ShownAnswer, ShownAnswer]) -> Prompt:
+    """Asks for a score of each of two answers to a question, without saying where they come from."""
+    first, second = (_answer_block(answer) for answer in answers)
+    fields = {"question": _fence_pair(question), "first": first, "second": second}
+    return Prompt(_read("pair_system"), _fill("pair_user", fields))
+
+
+def guide_tokens() -> int:
+    """Tokens that the guide adds to a hard question, at four characters per token."""
+    return (len(_answer_system(True, True)) - len(_answer_system(True, False))) // 4
 
 
 @lru_cache(maxsize=4)
@@ -99,9 +136,21 @@ def _one_line(text: str) -> str:
     return line if len(line) <= _AVOID_CHARACTERS else line[:_AVOID_CHARACTERS] + " ..."
 
 
+def _answer_block(answer: ShownAnswer) -> str:
+    blocks = [("result", answer.result)]
+    if answer.reasoning is not None:
+        blocks.insert(0, ("reasoning", "\n\n".join(astuple(answer.reasoning))))
+    return "\n".join(f"<{name}>\n{_fence_pair(text)}\n</{name}>" for name, text in blocks)
+
+
 def _fence(text: str) -> str:
     """A question cannot end its own block."""
     return text.replace("</question", "</ question")
+
+
+def _fence_pair(text: str) -> str:
+    """A question or an answer cannot end a block of the pair."""
+    return _CLOSING.sub(r"</ \1", text)
 
 
 def _fill(name: str, fields: dict[str, Any]) -> str:

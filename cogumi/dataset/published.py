@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cogumi.dataset.split import PARTS, Part
 from cogumi.errors import StorageError
+from cogumi.extras import need
 from cogumi.store.artifacts import verify
 from cogumi.store.files import read_jsonl
 
@@ -49,7 +50,9 @@ class Published:
         """One row a training row; nested fields as columns named "metadata.domain" and the like.
 
         Without a part: the complete records. With one: prompt, draft, thinking, response of that part.
+        Raises InputError extra-missing where the extra `pandas` is not installed.
         """
+        need("to_pandas", "pandas")
         import pandas as pd  # noqa: PLC0415 # half a second, for those who want a table
 
         return pd.json_normalize(list(self.rows() if part is None else self.prompt_rows(part)))

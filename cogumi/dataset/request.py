@@ -4,15 +4,16 @@ Prefect UI.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from cogumi.dataset.given import Given, read_questions
-from cogumi.dataset.versions import as_of_period
-from cogumi.recipe import Recipe, load_recipe
-from cogumi.store.requests import RecipeRequest
+from cogumi.dataset.requirements import check_domains
+from cogumi.recipe import Recipe, as_of_period, load_recipe
+from cogumi.store.requests import ROOT, RecipeRequest
 from cogumi.store.versions import Versions
 from cogumi.teachers.server.rehearsal import as_rehearsal
 
@@ -51,10 +52,16 @@ class DatasetRequest(RecipeRequest):
         default_factory=list, description="provider-credentials blocks on the server whose keys the run uses"
     )
     recipe_block: str = Field("", description="a recipe block on the server, in place of `recipe`")
-    root: str = Field("runs", description="folder that holds the runs")
+    root: str = Field(ROOT, description="folder that holds the runs")
+    change: bool = Field(
+        False,
+        description="make an existing run anew by this recipe where it differs; what is finished moves to replaced/",
+    )
 
     def load(self) -> Recipe:
+        """The recipe as the request changes it. Raises as `load_recipe`; InputError domain-unknown."""
         recipe = load_recipe(self.recipe, self.overrides)
+        check_domains(recipe)
         return as_of_period(as_rehearsal(recipe) if self.rehearse else recipe, self.period)
 
     def read_questions(self, recipe: Recipe) -> Given | None:
@@ -74,10 +81,12 @@ class DatasetRequest(RecipeRequest):
 
     @property
     def command(self) -> str:
-        """The command that does this again."""
-        parts = ["cogumi run dataset", f"--recipe {self.recipe}", f"--run {self.run}"]
-        parts += [f"--set {override}" for override in self.overrides]
-        parts += [f"--questions {Path(path)}" for path in self.questions]
-        parts += ["--rehearse"] if self.rehearse else []
-        parts += [f"--dataset {self.dataset} --period {self.period} --versions {self.versions}"] if self.dataset else []
-        return " ".join(parts)
+        """The command that does this again, in any shell."""
+        words = ["cogumi", "run", "dataset", "--recipe", self.recipe, "--run", self.run]
+        words += [word for override in self.overrides for word in ("--set", override)]
+        words += [word for path in self.questions for word in ("--questions", path)]
+        words += ["--rehearse"] if self.rehearse else []
+        if self.dataset:
+            words += ["--dataset", self.dataset, "--period", self.period, "--versions", self.versions]
+        words += ["--root", self.root] if self.root != ROOT else []
+        return shlex.join(words)

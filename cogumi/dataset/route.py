@@ -18,10 +18,9 @@ Way = Literal["sync", "batch"]
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What a stage still has to buy from one teacher: calls, tokens a call, and how long single calls would take.
+    """What a stage still has to buy from one teacher: calls, tokens per call, and minutes of single calls.
 
-    `prefix` is the part of the prompt that a cache keeps (0 for none), for as long as `cache` says; `plain_prompt` is
-    the prompt without the guide that caching brings along.
+    `guide`: tokens of the guide, which are part of `prompt` (0 for none); a cache keeps them as long as `cache` says.
     """
 
     stage: str
@@ -29,18 +28,20 @@ class Calls:
     count: int
     prompt: int
     completion: int
-    prefix: int
-    plain_prompt: int
+    guide: int
     sync_minutes: float
     cache: Cache = "off"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way taken. `plain_usd` is the price of the same answers as single calls without a cache."""
+    """The way taken. `guide_usd` is the guide's part of the cost; `plain_usd` is the price of the same prompts and
+    answers as single calls without a cache.
+    """
 
     way: Way
     cost_usd: float
+    guide_usd: float
     minutes: float
     plain_usd: float
 
@@ -71,25 +72,30 @@ def _route(recipe: Recipe, calls: Calls, left_minutes: float | None) -> Route:
 
 def _by_sync(teacher: TeacherSection, calls: Calls) -> Route:
     price = price_of(teacher)
-    return Route("sync", _cost(price, calls), calls.sync_minutes, _plain(price, calls))
+    return _priced("sync", price, price, calls, calls.sync_minutes)
 
 
 def _by_batch(teacher: TeacherSection, calls: Calls) -> Route:
     assert teacher.batch is not None, "asked only where there is a batch API"
     price = price_of(teacher)
     minutes = teacher.batch.window_h * 60 if calls.count else 0.0
-    return Route("batch", _cost(price.batched(teacher.batch.price_share), calls), minutes, _plain(price, calls))
+    return _priced("batch", price.batched(teacher.batch.price_share), price, calls, minutes)
 
 
-def _cost(price: Price, calls: Calls) -> float:
-    """Dollars: with a cache the first call writes the prefix and the others read it."""
+def _priced(way: Way, price: Price, plain: Price, calls: Calls, minutes: float) -> Route:
+    """The route at `price`; `plain` is that of single calls."""
     if not calls.count:
-        return 0.0
-    each = price.cost(Usage(calls.prompt, calls.completion, cached=calls.prefix))
+        return Route(way, 0.0, 0.0, minutes, 0.0)
+    bare = price.cost(Usage(calls.prompt - calls.guide, calls.completion)) * calls.count
+    guide = _guide(price, calls)
+    at_list = plain.cost(Usage(calls.prompt, calls.completion)) * calls.count
+    return Route(way, (bare + guide) / 1e9, guide / 1e9, minutes, at_list / 1e9)
+
+
+def _guide(price: Price, calls: Calls) -> int:
+    """Nano-dollars of the guide: with a cache the first call writes it and the others read it."""
+    if calls.cache == "off":
+        return price.cost(Usage(calls.guide)) * calls.count
     per_token = price.cache_write_1h if calls.cache == "1h" else price.cache_write
-    write = round(calls.prefix * (per_token - price.cached))
-    return (each * calls.count + write) / 1e9
-
-
-def _plain(price: Price, calls: Calls) -> float:
-    return price.cost(Usage(calls.plain_prompt, calls.completion)) * calls.count / 1e9
+    write = round(calls.guide * (per_token - price.cached))
+    return price.cost(Usage(calls.guide, cached=calls.guide)) * calls.count + write

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,10 +28,13 @@ from cogumi.dataset.route import Way
 from cogumi.dataset.shards import Grown, Pointer, load_answered, load_grown, read_answered, read_grown, save
 from cogumi.dataset.training_rows import open_tokenizer
 from cogumi.domain import Difficulty, Question, Rejected
+from cogumi.errors import RunError
+from cogumi.phases import report_phase
 from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
-from cogumi.store.artifacts import held_metrics, new_artifact
+from cogumi.recipe.changes import same_export
+from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, read_receipt
 from cogumi.store.ledger import Ledger
-from cogumi.store.run_folder import RunFolder
+from cogumi.store.run_folder import RunFolder, read_run
 from cogumi.teachers.preflight import preflight, refuse
 from cogumi.teachers.staff import open_staff
 from cogumi.teachers.types import Reply
@@ -38,16 +42,19 @@ from cogumi.teachers.types import Reply
 _JUDGE_PASSES = 3
 _FEW_SHARDS, _MOST_SHARDS = 8, 200
 _LEVELS = {"ok": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_CARD_FIGURES = ("judge_accuracy", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered")
+_CARD_FIGURES = ("judge_accuracy", "judge_hidden", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered")
 
 
 @asynccontextmanager
 async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[DatasetRun]:
     """Open ledger, teachers and log of a run; close them whatever happens."""
-    recipe = as_of_format(recipe, folder.format)
+    recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
     log, handler = _open_log(folder.path / "generation_log.txt")
+    report_phase("opening the ledger")
     ledger = Ledger.open(folder.ledger_url, folder.name)
     try:
+        refuse_without_ledger(folder, ledger)
+        report_phase("preflight of the teachers")
         expected = estimate(recipe, ledger)
         findings = await preflight(recipe, needs_of(expected)) if recipe.preflight else []
         for finding in findings:
@@ -74,6 +81,15 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
         ledger.close()
         log.removeHandler(handler)
         handler.close()
+
+
+def refuse_without_ledger(folder: RunFolder, ledger: Ledger) -> None:
+    """Raises RunError ledger-missing where the run has made rows and its ledger holds no call: all would be bought
+    again.
+    """
+    made = (folder.dataset / RECEIPT).is_file() or any(folder.shards.glob("*.json"))
+    if made and not ledger.has_attempts:
+        raise RunError("ledger-missing", folder.name)
 
 
 async def settled_routes(recipe: Recipe, ledger: Ledger, expected: dict[str, Any]) -> dict[str, Way]:
@@ -108,6 +124,12 @@ async def answer(run: DatasetRun, order: AnswerOrder) -> Pointer:
 async def generate(run: DatasetRun, plan: Plan, given: Given | None = None) -> dict[str, Any]:
     """The whole stage in this process: the same loop as the flow's, without Prefect. Returns the stage's figures."""
     started = time.monotonic()
+    await fill(run, plan)
+    return publish(run, plan, given, started)
+
+
+async def fill(run: DatasetRun, plan: Plan) -> None:
+    """Question and answer until the plan is done. Raises RunError cells-short, too-many-failures."""
     while not plan.done:
         orders = plan.to_grow()
         begin_growing(run, orders)
@@ -116,7 +138,6 @@ async def generate(run: DatasetRun, plan: Plan, given: Given | None = None) -> d
         begin_answering(run, to_answer)
         await take_answered(run, plan, to_answer, await bounded(run, [answer(run, order) for order in to_answer]))
         plan.end_pass()
-    return publish(run, plan, given, started)
 
 
 def shards_at_once(run: DatasetRun) -> int:
@@ -175,15 +196,21 @@ async def take_answered(run: DatasetRun, plan: Plan, orders: list[AnswerOrder], 
 def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) -> dict[str, Any]:
     """Merge, check, export and publish the dataset as one artifact; returns the stage's figures for the report.
 
-    A complete artifact made from the same rows is verified and kept as it is.
+    A complete artifact of the same rows that this recipe would publish alike is verified and kept as it is.
     """
+    report_phase("merge of the shards")
     rows, merged = plan.finished(run.folder.shards), Merge()
     inputs = hash_all(example.to_json() for example in merged.watch(rows))
-    held = held_metrics(run.folder.dataset, inputs)
-    if held is not None:
-        return held
+    receipt = read_receipt(run.folder.dataset)
+    if receipt is not None and same_export(receipt["recipe"], run.recipe.dataset):
+        held = held_metrics(run.folder.dataset, inputs)
+        if held is not None:
+            return held
+    if not len(rows):
+        raise RunError("no-rows", _commonest_reason(plan, given))
     cells = merged.check(plan.expected())
     recipe = run.recipe
+    report_phase("tokenizer")
     tokenizer = open_tokenizer(recipe.dataset, rows, len(rows))
     figures = stage_figures(run, plan, given, merged, time.monotonic() - started)
     figures["tokenizer"] = {"source": tokenizer.source, "vocab_size": tokenizer.vocab_size}
@@ -197,13 +224,23 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
         **{key: figures[key] for key in _CARD_FIGURES},
     }
     section = recipe.dataset.model_dump(mode="json")
+    report_phase("export")
     with new_artifact(run.folder.dataset, "generate_dataset", inputs, section, recipe.seed) as draft:
         made = Publication(rows.shards(), cells, plan.near, recipe.dataset, tokenizer, facts)
         exported = write_exports(draft.path, made)
         figures |= {"files": exported.files, **exported.counted.to_json()}
         draft.metrics.update(figures)
     run.log.info("published %d rows in %s", len(rows), run.folder.dataset.name)
-    return figures
+    return draft.metrics
+
+
+def _commonest_reason(plan: Plan, given: Given | None) -> str:
+    """Why questions were not kept, most frequent first."""
+    reasons = Counter({f"quarantine/{reason}": count for reason, count in given.reasons().items()} if given else {})
+    for shard in plan.grown.values():
+        reasons += shard.rejected
+    reasons += plan.answers.rejected
+    return ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(3)) or "no question was given"
 
 
 async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:

@@ -7,7 +7,6 @@ period is the same run, which buys nothing twice and publishes nothing twice.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -47,14 +46,6 @@ class Diff:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def as_of_period(recipe: Recipe, period: str) -> Recipe:
-    """The recipe with the period in its seed; without a period unchanged."""
-    if not period:
-        return recipe
-    seed = int.from_bytes(hashlib.sha256(f"{recipe.seed}/{period}".encode()).digest()[:4], "big")
-    return recipe.model_copy(update={"seed": seed})
 
 
 async def open_plan(run: DatasetRun, given: Given | None, versions: Versions | None) -> Plan:

@@ -2,7 +2,7 @@
 
 from cogumi.domain.cells import DIFFICULTIES, DOMAINS, Cell, Difficulty
 from cogumi.domain.example import Example, Reasoning
-from cogumi.domain.question import Judgement, Question, Rejected
+from cogumi.domain.question import Judgement, Question, Rejected, utc
 from cogumi.domain.traits import Traits
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "Reasoning",
     "Rejected",
     "Traits",
+    "utc",
 ]

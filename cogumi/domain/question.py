@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from sys import intern
 from typing import Any
 
@@ -89,3 +90,8 @@ class Rejected:
 def _interned(row: dict[str, Any]) -> dict[str, Any]:
     """A row whose texts are kept once for all rows that share them."""
     return {name: intern(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def utc(unix_time: float) -> str:
+    """A timestamp as rows hold it: ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="seconds")

@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from cogumi.errors.data import DATA
 from cogumi.errors.entry import ErrorEntry
 from cogumi.errors.models import MODELS
@@ -20,7 +22,7 @@ from cogumi.errors.validation import VALIDATION
 
 __all__ = [
     "CATALOGUE", "BudgetError", "CogumiError", "ErrorEntry", "InputError", "Interrupted", "RunError", "StorageError",
-    "TeacherError", "storage_error",
+    "TeacherError", "address_error", "storage_error",
 ]  # fmt: skip
 CATALOGUE: dict[str, ErrorEntry] = {**DATA, **MODELS, **VALIDATION}
 
@@ -89,7 +91,21 @@ class TeacherError(CogumiError):
 
 
 def storage_error(error: OSError, path: object, needed_bytes: int = 0) -> StorageError:
-    """Translate an OSError of a write at `path` into a StorageError naming path and bytes."""
-    full = error.errno in (28, 122)  # ENOSPC, EDQUOT
+    """Translate an OSError at `path` into a StorageError that names path and bytes: one code a cause."""
     size = f", {needed_bytes:,} bytes needed" if needed_bytes else ""
-    return StorageError("disk-full" if full else "disk-error", f"{path}: {error.strerror or error}{size}")
+    return StorageError(_CODE_OF_ERRNO.get(error.errno or 0, "disk-error"), f"{path}: {error.strerror or error}{size}")
+
+
+def address_error(error: OSError, address: str) -> RunError:
+    """Translate an OSError of listening at `address` (HOST:PORT) into a RunError."""
+    if error.errno in _NO_PERMISSION:
+        return RunError("port-not-permitted", address)
+    return RunError("port-taken" if error.errno == errno.EADDRINUSE else "address-unusable", f"{address}: {error}")
+
+
+_NO_PERMISSION = (errno.EACCES, errno.EPERM)
+_CODE_OF_ERRNO = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "disk-full"),
+    **dict.fromkeys((*_NO_PERMISSION, errno.EROFS), "permission-denied"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), "path-taken"),
+}

@@ -23,6 +23,19 @@ DATA: dict[str, ErrorEntry] = {
         "No usable question was found in the files given.",
         "Give .jsonl files with one object a line holding a 'question' and a 'domain'.",
     ),
+    "questions-not-named": ErrorEntry(
+        "The questions to compare prompts on are not named, or named twice.",
+        "Give --run RUN for those of a finished run, or --questions FILE.",
+    ),
+    "prompt-unreadable": ErrorEntry(
+        "A system prompt to compare cannot be read, is empty, or does not belong to the stage.",
+        "Name a UTF-8 text file, or builtin; for hard questions also builtin+guide.",
+    ),
+    "prompts-same": ErrorEntry("The two prompts to compare are the same text.", "Name two that differ."),
+    "price-not-accepted": ErrorEntry(
+        "The price was not accepted, so nothing was bought.",
+        "Run the same command with --yes, or answer y at a terminal.",
+    ),
     "augment-unreadable": ErrorEntry(
         "A public dataset to augment with cannot be read, or has too few usable rows.",
         "Check dataset.augment: path, or hub with a pinned revision, and rows.",
@@ -35,8 +48,9 @@ DATA: dict[str, ErrorEntry] = {
     "stage-not-in-recipe": ErrorEntry(
         "The recipe has no section for this stage.", "Add the section the message names, or use a preset that has it."
     ),
-    "torch-missing": ErrorEntry(
-        "This stage needs PyTorch and transformers, which are not installed.", "pip install 'cogumi[train]'."
+    "extra-missing": ErrorEntry(
+        "This needs packages that are not part of the core installation.",
+        "Install the extra that the message names; in a checkout: pip install -c constraints.txt -e '.[EXTRA]'.",
     ),
     "corpus-unreadable": ErrorEntry(
         "There is no text to train a base model on, or none that is held out.",
@@ -63,8 +77,14 @@ DATA: dict[str, ErrorEntry] = {
         "Use https://, or http:// on a loopback address with allow_loopback_http: true.",
     ),
     "key-missing": ErrorEntry(
-        "The environment variable that should hold the API key is not set.",
-        "Export it, then run the same command again.",
+        "Environment variables that should hold API keys are not set.",
+        "Export those that the message names, then run the same command again; --rehearse needs none.",
+    ),
+    "domain-unknown": ErrorEntry(
+        "The recipe names a domain that there is none of.", "Use one of the domains that the message lists."
+    ),
+    "usage": ErrorEntry(
+        "The command has no such option, argument or value.", "Add --help to the command to see what it takes."
     ),
     "model-not-listed": ErrorEntry(
         "The provider does not list this model.", "Name a model that it lists; cogumi doctor --recipe R asks it."
@@ -109,6 +129,14 @@ DATA: dict[str, ErrorEntry] = {
     "disk-error": ErrorEntry(
         "The disk refused a write or read.",
         "Check the disk (dmesg, permissions, quota), then run the same command: it resumes.",
+    ),
+    "permission-denied": ErrorEntry(
+        "This user may not read or write there.",
+        "Change the permissions of the path that the message names, or name another (--root, --home).",
+    ),
+    "path-taken": ErrorEntry(
+        "A file lies where a folder is needed, or a folder where a file is.",
+        "Move it away, or name another path (--root, --home).",
     ),
     "database-unreachable": ErrorEntry(
         "The ledger's database does not answer.", "Check the URL, that the server runs, and its permissions."
@@ -155,8 +183,17 @@ DATA: dict[str, ErrorEntry] = {
         "Another process is working in this run folder.", "Wait for it or stop it; or use another --run name."
     ),
     "run-recipe-changed": ErrorEntry(
-        "The run folder belongs to a recipe with other cells or another seed.",
-        "Use another --run name, or the recipe the run was started with.",
+        "The recipe differs from the one that the run was made by, in what decides its requests, rows or weights.",
+        "Use another --run name, or add --change: what is finished moves to replaced/, and what is missing is bought.",
+    ),
+    "ledger-missing": ErrorEntry(
+        "The run has rows and its ledger has no call: going on would buy every reply again.",
+        "Restore the ledger: cogumi ledger restore BACKUP --to RUN; or start a new run by another --run name.",
+    ),
+    "no-rows": ErrorEntry(
+        "No question was left after the checks, so that the dataset would be empty; nothing was published.",
+        "Look at the reason that the message names first: quarantine.jsonl has rows that could not be read, "
+        "generation_log.txt what the judge made of the others.",
     ),
     "cells-short": ErrorEntry(
         "Some (domain, difficulty) cells did not reach their count; nothing was published.",
@@ -169,6 +206,10 @@ DATA: dict[str, ErrorEntry] = {
     "too-many-failures": ErrorEntry(
         "Most calls to a teacher failed, so the run stopped early.",
         "Look at the table of retries by code, mend the cause, run the same command: it resumes.",
+    ),
+    "comparison-empty": ErrorEntry(
+        "No pair of answers could be compared.",
+        "Look at the reasons in the message, mend the cause, run the same command: it resumes.",
     ),
     "version-not-found": ErrorEntry(
         "There is no such version of the dataset.", "Name one of those that the message lists."
@@ -184,6 +225,12 @@ DATA: dict[str, ErrorEntry] = {
         "The run was started by a cogumi that did not keep its request.", "Run the command that the message shows."
     ),
     "port-taken": ErrorEntry("Something else listens at that address.", "Stop it, or choose another --port."),
+    "port-not-permitted": ErrorEntry(
+        "This user may not listen at that port.", "Choose a --port of 1024 or more, or give this user the right to it."
+    ),
+    "address-unusable": ErrorEntry(
+        "Nothing can listen at that address on this machine.", "Name an address of this machine with --host."
+    ),
     "site-is-up": ErrorEntry(
         "The server is up with another address or other databases.",
         "Run cogumi down first, then cogumi up with the changes.",

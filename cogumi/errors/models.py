@@ -81,10 +81,6 @@ MODELS: dict[str, ErrorEntry] = {
     "support-too-small": ErrorEntry(
         "A task has fewer rows than an episode takes.", "Lower support or query, or make more rows."
     ),
-    "tracker-missing": ErrorEntry(
-        "A tracker that train.trackers names is not installed.",
-        "pip install 'cogumi[track]', or leave it out: the metrics of every step are in the run's folder anyway.",
-    ),
     "training-diverged": ErrorEntry(
         "Training got worse beyond chance, and did so again after going back to a good checkpoint three times.",
         "Lower train.learning_rate or the inner rate, and look at the steps after the last good one in meta.jsonl.",

@@ -66,9 +66,6 @@ VALIDATION: dict[str, ErrorEntry] = {
         "The file of recorded answers cannot be read.",
         "Give a CSV with the column prompt and, of each model, a column of its name with True or False.",
     ),
-    "maths-missing": ErrorEntry(
-        "math-verify is not installed, so that answers of MATH cannot be compared.", "pip install 'cogumi[evaluate]'."
-    ),
     # -- sandbox
     "sandbox-missing": ErrorEntry(
         "The sandbox is not usable here, so generated code cannot run.",

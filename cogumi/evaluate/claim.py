@@ -54,7 +54,7 @@ def claim_for_validation(recipe: Recipe, models: Sequence[Candidate] = ()) -> De
     """The device of this process, by the models' sizes, or by those that the recipe is about to make. A model of more
     than 500M parameters is not validated on a CPU.
 
-    Raises InputError torch-missing, model-unreadable; RunError no-gpu, gpu-of-another-kind, gpu-too-small.
+    Raises InputError extra-missing, model-unreadable; RunError no-gpu, gpu-of-another-kind, gpu-too-small.
     """
     validation_section_of(recipe)
     need_torch(f"{recipe.name}: validation")

@@ -2,6 +2,7 @@
 
     found = compare(read_scores(merged), read_scores(base))
     found.verdict                  # "better", "worse" or "inconclusive"
+    found.shortage                 # "too few rows (1)" where so few cannot tell; else empty
     gate(found, most_loss=0.02)    # raises RunError gate-not-passed
 
 Accuracy: the difference with its interval by paired bootstrap over clusters (Miller 2024), at least as wide as that of
@@ -18,8 +19,10 @@ from math import log
 from typing import Any
 
 from cogumi.errors import InputError, RunError
+from cogumi.evaluate.figures import compared_rows
 from cogumi.evaluate.scores import RowScore, Scores
-from cogumi.metrics.statistics import Difference, difference, discordant_interval, holm, mcnemar, power
+from cogumi.metrics.formatting import estimate
+from cogumi.metrics.statistics import LEAST_CLUSTERS, Difference, difference, discordant_interval, holm, mcnemar, power
 
 LEVEL = 0.05
 GAIN = 0.05
@@ -67,6 +70,12 @@ class Comparison:
         return self.accuracy.verdict if self.accuracy is not None else self.likelihood_verdict
 
     @property
+    def shortage(self) -> str:
+        """Why the verdict could be no other: too few independent rows were compared. Empty where there were enough."""
+        found = self.accuracy.difference if self.accuracy is not None else self.likelihood
+        return compared_rows(_json(found) if found is not None else None).shortage
+
+    @property
     def likelihood_verdict(self) -> str:
         found = self.likelihood
         if found is None or found.low <= 0 <= found.high:
@@ -76,7 +85,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Everything, verdicts included."""
         return {
-            "one": self.one, "other": self.other, "verdict": self.verdict,
+            "one": self.one, "other": self.other, "verdict": self.verdict, "shortage": self.shortage,
             "accuracy": _accuracy_json(self.accuracy) if self.accuracy else None,
             "bits_per_byte": _json(self.likelihood) if self.likelihood else None,
             "likelihood_verdict": self.likelihood_verdict,
@@ -132,16 +141,15 @@ def gate(found: Comparison, most_loss: float = 0.02, most_bits: float | None = N
 def _accuracy(pairs: Sequence[tuple[RowScore, RowScore]], seed: int) -> Accuracy:
     clusters = [a.cluster for a, _ in pairs]
     found = difference(
-        [float(bool(a.right)) for a, _ in pairs], [float(bool(b.right)) for _, b in pairs], clusters, seed
-    )
+        [float(bool(a.right)) for a, _ in pairs], [float(bool(b.right)) for _, b in pairs], clusters, seed,
+        least=LEAST_CLUSTERS,
+    )  # fmt: skip
     better = sum(bool(a.right) and not b.right for a, b in pairs)
     worse = sum(bool(b.right) and not a.right for a, b in pairs)
     low, high = discordant_interval(better, worse, len(pairs))
     found = replace(found, low=min(found.low, low), high=max(found.high, high))
     alike = len(set(clusters)) < len(pairs)
     p = found.p if alike else mcnemar(better, worse)
-    if len(set(clusters)) < 2:
-        p = 1.0  # one cluster tells nothing of others
     apart = max(GAIN, (better + worse) / len(pairs))
     seen = power(found.clusters, min(1.0, apart), GAIN)
     return Accuracy(found, better, worse, p, p, "bootstrap over clusters" if alike else "McNemar, exact", seen)
@@ -150,11 +158,11 @@ def _accuracy(pairs: Sequence[tuple[RowScore, RowScore]], seed: int) -> Accuracy
 def _likelihood(pairs: Sequence[tuple[RowScore, RowScore]], seed: int) -> Difference:
     bits = [[(row.nats or 0.0) / log(2) for row in side] for side in zip(*pairs, strict=True)]
     sizes, clusters = [float(a.size) for a, _ in pairs], [a.cluster for a, _ in pairs]
-    return difference(bits[0], bits[1], clusters, seed, sizes)
+    return difference(bits[0], bits[1], clusters, seed, sizes, LEAST_CLUSTERS)
 
 
 def _told(found: Difference) -> str:
-    return f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+    return estimate(found.mean, [found.low, found.high], "+.4f", compared_rows(_json(found)))
 
 
 def _json(found: Difference) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from cogumi.evaluate.row import BenchmarkRow, Scoring
 from cogumi.metrics.answers import chosen, last_number, same_number
 from cogumi.metrics.drop import drop_score
 from cogumi.metrics.maths import MathsJudge
+from cogumi.phases import report_phase
 from cogumi.sandbox import Sandbox
 
 PROGRAM_S = 5.0
@@ -86,7 +87,7 @@ class Judge:
             self._maths.close()
 
     def judge(self, rows: Sequence[BenchmarkRow], answers: Sequence[Answer]) -> list[Judgement]:
-        """In the order given; programs run several at once. Raises InputError maths-missing."""
+        """In the order given; programs run several at once. Raises InputError extra-missing."""
         pairs = list(zip(rows, answers, strict=True))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             running = {
@@ -98,10 +99,11 @@ class Judge:
                 for place, (row, answer) in enumerate(pairs)
                 if row.scoring is Scoring.VERIFIED
             }
-            return [
-                running[place].result() if place in running else self._judged(row, answer)
-                for place, (row, answer) in enumerate(pairs)
-            ]
+            found = []
+            for place, (row, answer) in enumerate(pairs):
+                report_phase("judging", place, len(pairs), "answers")
+                found.append(running[place].result() if place in running else self._judged(row, answer))
+            return found
 
     def _judged(self, row: BenchmarkRow, answer: Answer) -> Judgement:
         text = said(answer.text).strip()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cogumi.evaluate.perplexity import CHUNK_ROWS, READ_TOKENS, Likelihood
 from cogumi.lm.chat import Encoded
+from cogumi.phases import report_phase
 from cogumi.training.body import LlamaBody
 from cogumi.training.gain import grouped
 from cogumi.training.lora import Prepared
@@ -39,6 +40,7 @@ def read_packed(model: Packed, rows: Sequence[Encoded], budget: int | None = Non
     found: dict[int, Likelihood] = {}
     with body.evaluating():
         for group in _groups(body, rows, budget):
+            report_phase("likelihood", len(found), len(rows), "rows")
             packed = pack([rows[place] for place in group], body.device)
             nats_R = _token_nats(model, packed).double().cpu()
             starts = packed.row_starts
@@ -57,6 +59,7 @@ def read_options(
     found: dict[int, list[float]] = {}
     with body.evaluating():
         for group in _groups(body, rows, budget):
+            report_phase("likelihood", len(found), len(rows), "prompts")
             packed = pack([rows[place] for place in group], body.device)
             h_RD = body.normed(body.run(packed, model.lora)[packed.rows_R])
             for start in range(0, len(group), CHUNK_ROWS):
@@ -74,6 +77,7 @@ def read_padded(model: Any, rows: Sequence[Encoded], batch: int = 8, by_length: 
     found: dict[int, Likelihood] = {}
     order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids) if by_length else 0)
     for start in range(0, len(order), batch):
+        report_phase("likelihood", start, len(order), "rows")
         group = order[start : start + batch]
         longest = max(len(rows[place].ids) for place in group)
         ids_BT = torch.zeros((len(group), longest), dtype=torch.long)

@@ -22,7 +22,7 @@ from cogumi.evaluate.files import table_rows
 from cogumi.evaluate.fingerprints import question_of
 from cogumi.evaluate.row import BenchmarkRow, hash_of
 from cogumi.evaluate.scores import Scores, figures
-from cogumi.metrics.statistics import difference
+from cogumi.metrics.statistics import LEAST_CLUSTERS, difference
 
 _GPT4 = re.compile(r"gpt-4", re.IGNORECASE)
 
@@ -101,7 +101,7 @@ def _same_rows(scores: Scores, rows: Sequence[BenchmarkRow], recorded: Recorded)
     if not pairs:
         return None
     mine, theirs = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
-    apart = difference([float(a) for a, _ in pairs], [float(b) for _, b in pairs])
+    apart = difference([float(a) for a, _ in pairs], [float(b) for _, b in pairs], least=LEAST_CLUSTERS)
     return {
         "of": "the same rows", "accuracy": mine, "gpt4": theirs, "relative": mine / theirs if theirs else None,
         "n": len(pairs), "difference": apart.mean, "difference_ci95": [apart.low, apart.high], "model": recorded.model,

@@ -39,6 +39,7 @@ class ValidateRequest(ModelRequest):
     file: ClassVar[str] = "validate-request.json"
     stage: ClassVar[str] = "validate"
     made: ClassVar[str] = "validation"
+    published: ClassVar[tuple[str, ...]] = ("suite", "base", "adapter", "merged", "draft")
 
     suite: str = Field("", pattern=_PUBLISHED, description="NAME or NAME@VERSION of published rows; empty: made here")
     base: str = Field("", pattern=_PUBLISHED, description="a published base; empty: the recipe's, or the run's own")
@@ -50,11 +51,6 @@ class ValidateRequest(ModelRequest):
     def suites(self) -> str:
         """The name that rows are published under."""
         return f"{self.name}-suite"
-
-    def _published(self) -> list[str]:
-        names = ("dataset", "suite", "base", "adapter", "merged", "draft")
-        named = [f"--{name} {getattr(self, name)}" for name in names if getattr(self, name)]
-        return [*named, f"--versions {self.store}"] if named else []
 
 
 def fetch_models(request: ValidateRequest, recipe: Recipe, folder: RunFolder, opened: Open) -> list[Candidate]:

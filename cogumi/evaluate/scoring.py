@@ -10,7 +10,7 @@ tasks are answered several times, those answers are sampled besides, and pass@k 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,14 +27,13 @@ from cogumi.evaluate.scores import RowScore, Scores, cluster_of, figures
 from cogumi.lm.chat import ChatFormat, encode_examples
 from cogumi.lm.device import Device
 from cogumi.lm.model import generation_config
+from cogumi.phases import within
 from cogumi.recipe import ValidationSection
 from cogumi.training.draft.answers import prompt_of
 from cogumi.training.writing import Writing, write_answers
 
 _READ = ChatFormat(train_eot=False)
 """Of a response its text alone: the end of a turn is no byte of it."""
-Told = Callable[[str, int, int], None]
-"""(what, rows done, of how many)"""
 
 
 @dataclass(slots=True)
@@ -51,15 +50,14 @@ def score_candidate(
     rows: Sequence[BenchmarkRow],
     how: ValidationSection,
     judge: Judge,
-    told: Told = lambda what, done, of: None,
 ) -> tuple[Scores, dict[str, Any]]:
     """The scores of a model that is opened for it, and its figures with all that they depend on.
 
-    Raises InputError maths-missing, and as open_candidate.
+    Raises InputError extra-missing, and as open_candidate.
     """
     began = time.monotonic()
-    with open_candidate(candidate, device.torch_name) as opened:
-        scored = score(opened, candidate.name, rows, how, judge, told)
+    with within(candidate.name), open_candidate(candidate, device.torch_name) as opened:
+        scored = score(opened, candidate.name, rows, how, judge)
         parameters = sum(p.numel() for p in opened.model.parameters())
     depends = {
         "dtype": opened.dtype, "decoding": "greedy", "max_new_tokens": how.max_new_tokens, "prompts": FORM,
@@ -80,21 +78,18 @@ def score(
     rows: Sequence[BenchmarkRow],
     how: ValidationSection,
     judge: Judge,
-    told: Told = lambda what, done, of: None,
 ) -> Scored:
-    """Of every row, in the order given. Raises InputError maths-missing."""
-    told("reading", 0, len(rows))
-    likelihoods = _likelihoods(opened, rows, how)
+    """Of every row, in the order given. Raises InputError extra-missing."""
+    with within("references"):
+        likelihoods = _likelihoods(opened, rows, how)
     found: dict[int, tuple[Judgement, str]] = {}
     ranked = {Scoring.RANKED, Scoring.CHOICE} if how.choices == "loglikelihood" else {Scoring.RANKED}
     choices = [place for place, row in enumerate(rows) if row.scoring in ranked]
-    told("choosing", 0, len(choices))
-    found |= dict(zip(choices, _chosen(opened, [rows[place] for place in choices], how), strict=True))
+    with within("choices"):
+        found |= dict(zip(choices, _chosen(opened, [rows[place] for place in choices], how), strict=True))
     written = [place for place in range(len(rows)) if place not in found]
-    told("writing", 0, len(written))
     answers = _answers(opened, [rows[place] for place in written], Writing(how.max_new_tokens, 0.0, how.seed), how)
     judgeable = [(place, answer) for place, answer in zip(written, answers, strict=True) if answer is not None]
-    told("judging", 0, len(judgeable))
     judged = judge.judge([rows[place] for place, _ in judgeable], [answer for _, answer in judgeable])
     found |= {place: (one, answer.text) for (place, answer), one in zip(judgeable, judged, strict=True)}
     long = Judgement(Outcome.UNJUDGED, 0.0, "the prompt is too long"), ""
@@ -170,9 +165,10 @@ def _pass_at(opened: Opened, rows: Sequence[BenchmarkRow], how: ValidationSectio
     right = [0] * len(tasks)
     for sample in range(how.code_samples):
         writing = Writing(how.max_new_tokens, how.temperature, how.seed + sample)
-        answers = [answer or Answer("", False) for answer in _answers(opened, tasks, writing, how)]
-        for place, judgement in enumerate(judge.judge(tasks, answers)):
-            right[place] += judgement.outcome is Outcome.RIGHT
+        with within(f"sample {sample + 1} of {how.code_samples}"):
+            answers = [answer or Answer("", False) for answer in _answers(opened, tasks, writing, how)]
+            for place, judgement in enumerate(judge.judge(tasks, answers)):
+                right[place] += judgement.outcome is Outcome.RIGHT
     ks = sorted({1, how.code_samples, *(k for k in (10, 100) if k < how.code_samples)})
     return {k: sum(pass_at_k(how.code_samples, each, k) for each in right) / len(tasks) for k in ks}
 

@@ -22,11 +22,12 @@ from cogumi.evaluate.judging import Judge
 from cogumi.evaluate.request import Candidate
 from cogumi.evaluate.row import BenchmarkRow, Scoring
 from cogumi.evaluate.scores import SCORES, read_scores, to_json
-from cogumi.evaluate.scoring import Told, score_candidate
+from cogumi.evaluate.scoring import score_candidate
 from cogumi.evaluate.suite import SUITE, read_suite
 from cogumi.evaluate.suite_stage import recorded_of, validation_section_of
 from cogumi.evaluate.table import table_of, write_scores, write_table
 from cogumi.lm.device import Device
+from cogumi.phases import report_phase
 from cogumi.recipe import Recipe, ValidationSection, content_hash
 from cogumi.sandbox import open_sandbox
 from cogumi.store.artifacts import held_metrics, new_artifact, read_receipt
@@ -46,12 +47,11 @@ def make_scores(
     suite: Path,
     model: Candidate,
     device: Device,
-    told: Told = lambda what, done, of: None,
 ) -> dict[str, Any]:
     """Score one model on the rows of a suite's folder; returns its figures. Scores of the same model, rows and way of
     asking are taken as they are.
 
-    Raises InputError suite-*, maths-missing, and as open_candidate; RunError sandbox-missing; StorageError.
+    Raises InputError suite-*, extra-missing, and as open_candidate; RunError sandbox-missing; StorageError.
     """
     section = validation_section_of(recipe)
     inputs = _inputs_of(section, suite, model)
@@ -66,10 +66,10 @@ def make_scores(
         new_artifact(place, "score_model", inputs, asked, recipe.seed) as made,
         judge_of(section, rows) as judge,
     ):
-        scores, figures = score_candidate(model, device, rows, section, judge, told)
+        scores, figures = score_candidate(model, device, rows, section, judge)
         write_jsonl(made.path / SCORES, to_json(scores))
         made.metrics |= figures
-    return figures
+    return made.metrics
 
 
 def make_validation(
@@ -87,6 +87,7 @@ def make_validation(
     held = held_metrics(folder.path / ARTIFACT, inputs)
     if held is not None:
         return held
+    report_phase("comparison of the models")
     scored = {name: read_scores(folder.path / PARTS / name / SCORES, name) for name in receipts}
     told = {name: dict(receipt["metrics"]) for name, receipt in receipts.items()}
     main = next((name for name in _MAIN if name in scored), next(iter(scored)))
@@ -108,7 +109,7 @@ def make_validation(
             write_scores(made.path, scores)
         write_table(made.path, found, scored, rows, section.samples, section.seed)
         made.metrics |= found
-    return found
+    return made.metrics
 
 
 @contextmanager

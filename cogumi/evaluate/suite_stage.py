@@ -20,6 +20,7 @@ from cogumi.evaluate.contamination import ContaminationIndex, Hit, by_source
 from cogumi.evaluate.reference import Recorded, read_recorded
 from cogumi.evaluate.row import BenchmarkRow
 from cogumi.evaluate.suite import SUITE, benchmark_files, build_suite, open_benchmarks, write_suite
+from cogumi.phases import report_phase
 from cogumi.recipe import Recipe, ValidationSection, content_hash
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
@@ -51,9 +52,11 @@ def make_suite(recipe: Recipe, folder: RunFolder, dataset: Path) -> dict[str, An
     held = held_metrics(folder.path / ARTIFACT, inputs)
     if held is not None:
         return held
+    report_phase("rows to validate on")
     checked = open_benchmarks(section.benchmarks)
     suite = build_suite(section, dataset, recipe.dataset.chat_format, tuple(recipe.dataset.cells), checked)
     benchmarks = {name: found.rows for name, found in checked.items()}
+    report_phase("training rows against benchmark questions")
     rows, hits = contamination(dataset, benchmarks)
     if len(hits) > section.most_contaminated:
         write_jsonl(folder.path / CONTAMINATED, (asdict(hit) for hit in hits))
@@ -75,7 +78,8 @@ def make_suite(recipe: Recipe, folder: RunFolder, dataset: Path) -> dict[str, An
 
 def contamination(dataset: Path, benchmarks: Mapping[str, Sequence[BenchmarkRow]]) -> tuple[int, list[Hit]]:
     """How many rows a dataset trains on, and those that hold a question of any row of these benchmarks."""
-    texts = [(str(row["prompt"]), str(row["response"])) for row in read_jsonl(dataset / "train.jsonl")]
+    file = dataset / "train.jsonl"
+    texts = [(str(row["prompt"]), str(row["response"])) for row in (read_jsonl(file) if file.is_file() else ())]
     return len(texts), ContaminationIndex(benchmarks).look(texts) if benchmarks else []
 
 

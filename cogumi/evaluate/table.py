@@ -53,6 +53,7 @@ def table_of(
         "names": list(scored),
         "main": main,
         "verdict": first.verdict if first else None,
+        "verdict_shortage": first.shortage if first else "",
         "likelihood_verdict": first.likelihood_verdict if first else None,
         "verdict_of": [first.one, first.other] if first else [],
         "comparisons": [pair.to_json() for pair in pairs],

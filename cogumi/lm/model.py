@@ -22,6 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from cogumi.errors import InputError
 from cogumi.lm.hub import HUB
 from cogumi.lm.tokenizer import END_OF_MESSAGE, END_OF_TEXT, END_OF_TURN, PAD, TrainingTokenizer, load_tokenizer
+from cogumi.phases import report_phase
 
 _DATA = ["*.json", "*.safetensors", "*.jinja"]
 """Of a repository: nothing that could be run."""
@@ -56,6 +57,7 @@ def load_llama(source: str, dtype: torch.dtype, device: str, revision: str = "ma
 
     Raises as model_folder, and InputError model-not-finite.
     """
+    report_phase("loading the model")
     model = _read(model_folder(source, revision), dtype)
     if not isinstance(model, LlamaForCausalLM):
         raise InputError("model-unsupported", f"{source}: {type(model).__name__}")

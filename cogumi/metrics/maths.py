@@ -12,12 +12,11 @@ import selectors
 import subprocess  # nosec B404 # this program's own worker, fixed arguments
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from types import TracebackType
 
 import orjson
 
-from cogumi.errors import InputError
+from cogumi.extras import need
 from cogumi.metrics.answers import boxed
 
 _PATIENCE_S = 30.0
@@ -38,9 +37,8 @@ class MathsJudge:
     """One worker process, started when it is first asked."""
 
     def __init__(self, patience_s: float = _PATIENCE_S) -> None:
-        """Raises InputError maths-missing where math-verify is not installed."""
-        if find_spec("math_verify") is None:
-            raise InputError("maths-missing", "math-verify is not installed")
+        """Raises InputError extra-missing where math-verify is not installed."""
+        need("answers of MATH", "math_verify")
         self._patience_s = patience_s
         self._worker: subprocess.Popen[bytes] | None = None
 

@@ -13,12 +13,16 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _Z = 1.959964  # 95%
 _DRAWS = 10_000
+LEAST_CLUSTERS = 6
+"""For a verdict: where all differences of fewer have one sign, that is chance more often than 5% (2 / 2^5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,13 @@ def difference(
     clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
     weights: Sequence[float] | None = None,
+    least: int = 2,
 ) -> Difference:
     """By how much the first is larger, pair by pair; the interval by drawing clusters with replacement (Efron 1979; of
     clusters, Miller 2024, arXiv 2411.00640). Rows of one cluster, such as questions on one passage, are alike.
 
     With `weights` the values are sums, such as nats of a row's bytes, and the mean is their sum over that of weights.
+    Of fewer than `least` clusters the interval is infinitely wide and p is 1: drawing from few is certain of too much.
     Raises ValueError where the sequences differ in length or are empty.
     """
     given = (other, *(each for each in (clusters, weights) if each is not None))
@@ -84,8 +90,10 @@ def difference(
         group[1] += 1.0 if weights is None else weights[number]
     sums = list(groups.values())
     rows, mean = len(one), sum(total for total, _ in sums) / sum(weight for _, weight in sums)
-    if len(sums) < 2:
+    if len(sums) < max(2, least):
         return Difference(mean, -math.inf, math.inf, rows, len(sums))
+    import numpy as np  # noqa: PLC0415 - the extra `train`; intervals of shares do without
+
     means = np.sort(_drawn_means(np.array(sums, dtype=np.float64), seed))
     low, high = float(means[_DRAWS * 25 // 1000]), float(means[-1 - _DRAWS * 25 // 1000])
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
@@ -126,6 +134,8 @@ def power(rows: int, discordant: float, gain: float, level: float = 0.05) -> flo
 
 def _drawn_means(sums_C2: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Means of so many draws of clusters (sum, rows), as many as there are; a few draws at a time, within 64 MiB."""
+    import numpy as np  # noqa: PLC0415
+
     chance, count = np.random.default_rng(seed), len(sums_C2)
     at_once = max(1, (1 << 22) // count)
     means = []

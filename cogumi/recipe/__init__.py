@@ -6,7 +6,7 @@ Presets lie in deployments/recipes (in the wheel: cogumi/recipes). An unknown ke
 """
 
 from cogumi.recipe.loading import (
-    as_of_format,
+    as_of_period,
     check_recipe,
     content_hash,
     hash_all,
@@ -34,6 +34,7 @@ from cogumi.recipe.sections import (
     TeacherSection,
     TokenizerSection,
 )
+from cogumi.recipe.stored import as_of_format, overrides_of_format, stored_recipe
 from cogumi.recipe.training import BaseSection, DraftSection, HeadSection, InnerSection, LoraSection, TrainSection
 from cogumi.recipe.validation import ValidationSection
 
@@ -63,11 +64,14 @@ __all__ = [
     "TrainSection",
     "ValidationSection",
     "as_of_format",
+    "as_of_period",
     "check_recipe",
     "content_hash",
     "hash_all",
     "load_recipe",
+    "overrides_of_format",
     "preset_folder",
     "preset_names",
+    "stored_recipe",
     "train_preset_names",
 ]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from cogumi.errors import InputError
 from cogumi.recipe.sections import Recipe
 from cogumi.recipe.training import TrainSection
+from cogumi.recipe.yaml_text import parse_yaml
 
 _TRAIN = "train"
 _KEY_SHAPE = re.compile(r"\b(sk|pk|rk|key|xai|gsk|hf|AKIA|ghp)[-_A-Z0-9][A-Za-z0-9_\-]{18,}")
@@ -77,18 +78,12 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return {**below, **above, **both}
 
 
-def as_of_format(recipe: Recipe, run_format: int) -> Recipe:
-    """A recipe as a run folder of an older format was started with: what was added since stays off, so that a resumed
-    run asks what it asked before.
-    """
-    if run_format >= 2:
+def as_of_period(recipe: Recipe, period: str) -> Recipe:
+    """The recipe with the period in its seed; without a period unchanged."""
+    if not period:
         return recipe
-    data = recipe.dataset
-    off = {
-        "judge": data.judge.model_copy(update={"classify": False}),
-        "near_duplicates": data.near_duplicates.model_copy(update={"remove": False}),
-    }
-    return recipe.model_copy(update={"dataset": data.model_copy(update=off)})
+    seed = int.from_bytes(hashlib.sha256(f"{recipe.seed}/{period}".encode()).digest()[:4], "big")
+    return recipe.model_copy(update={"seed": seed})
 
 
 def content_hash(value: Any) -> str:
@@ -118,24 +113,9 @@ def _locate(name_or_path: str) -> Path:
     raise InputError("recipe-not-found", f"{name_or_path!r}{hint}")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML without doubled keys, which SafeLoader lets through in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)  # nosec B506 # a SafeLoader
+        raw = parse_yaml(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError("recipe-not-yaml", f"{path}: {error}") from None
     if not isinstance(raw, dict):
@@ -149,7 +129,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     if not sign or not all(keys):
         raise InputError("recipe-bad-override", repr(override))
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputError("recipe-bad-override", f"{override!r}: {error}") from None
     at = raw
@@ -172,17 +152,25 @@ def _refuse_secrets(value: Any, where: tuple[str, ...]) -> None:
 
 
 def _explain(error: ValidationError) -> InputError:
-    """The first problem as one InputError; unknown keys come first, since they explain missing ones."""
-    problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
-    first = problems[0]
-    where = ".".join(str(part) for part in first["loc"]) or "recipe"
-    if first["type"] != "extra_forbidden":
-        given = "" if first["type"] == "missing" else f" (given: {str(first['input'])[:60]!r})"
-        return InputError("recipe-bad-value", f"{where}: {first['msg']}{given}")
-    known = _known_keys(Recipe, first["loc"][:-1])
-    close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+    """Every problem in one InputError; unknown keys come first and alone, since they explain missing ones."""
+    problems = error.errors()
+    unknown = [_unknown_key(problem["loc"]) for problem in problems if problem["type"] == "extra_forbidden"]
+    if unknown:
+        return InputError("recipe-unknown-key", "\n    ".join(unknown))
+    return InputError("recipe-bad-value", "\n    ".join(map(_bad_value, problems)))
+
+
+def _unknown_key(where: tuple[int | str, ...]) -> str:
+    known = _known_keys(Recipe, where[:-1])
+    close = difflib.get_close_matches(str(where[-1]), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; keys here: {', '.join(known)}"
-    return InputError("recipe-unknown-key", where + hint)
+    return ".".join(map(str, where)) + hint
+
+
+def _bad_value(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "recipe"
+    given = "" if problem["type"] == "missing" else f" (given: {str(problem['input'])[:60]!r})"
+    return f"{where}: {problem['msg']}{given}"
 
 
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

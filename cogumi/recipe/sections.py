@@ -108,9 +108,9 @@ class AnswersSection(StageSection):
     max_tokens_cap: int = Field(8192, ge=16, description="a reply still truncated here counts as rejected")
     temperature: float | None = Field(0.7, ge=0, le=2, description="None sends none")
     tries: int = Field(3, ge=1, le=10, description="replies bought for one question before the question is replaced")
+    guide: bool = Field(False, description="a long guide goes before the instructions of a hard question")
     cache: Literal["off", "5m", "1h"] = Field(
-        "off",
-        description="prompt caching: a long guide goes before hard questions and is kept by the provider this long",
+        "off", description="prompt caching: how long the provider keeps the guide; off: each call pays for all of it"
     )
 
 
@@ -271,8 +271,6 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _batches_have_an_api(self) -> Recipe:
-        if self.dataset.answers_easy.cache != "off":
-            raise ValueError("dataset.answers_easy.cache: the prompt of easy answers is too short to be cached")
         for name, teacher in self.teachers.items():
             if teacher.batch is not None and teacher.wire == "procedural":
                 raise ValueError(f"teachers.{name}.batch: the procedural teacher has no batch API")
@@ -281,10 +279,21 @@ class Recipe(Section):
                 raise ValueError(
                     f"dataset.{stage}.delivery is batch, but teachers.{section.teacher} has no batch section"
                 )
-        if (
-            self.dataset.answers_hard.cache != "off"
-            and self.teachers[self.dataset.answers_hard.teacher].wire != "anthropic"
-        ):
+        return self
+
+    @model_validator(mode="after")
+    def _a_cache_has_a_guide(self) -> Recipe:
+        easy, hard = self.dataset.answers_easy, self.dataset.answers_hard
+        if easy.guide:
+            raise ValueError("dataset.answers_easy.guide: there is a guide for hard questions only")
+        if easy.cache != "off":
+            raise ValueError("dataset.answers_easy.cache: the prompt of easy answers is too short to be cached")
+        if hard.cache != "off" and not hard.guide:
+            raise ValueError(
+                "dataset.answers_hard.cache: without the guide the prompt is too short to be cached; "
+                "set dataset.answers_hard.guide: true, or cache: off"
+            )
+        if hard.cache != "off" and self.teachers[hard.teacher].wire != "anthropic":
             raise ValueError("dataset.answers_hard.cache: only the anthropic wire marks a prefix to be cached")
         return self
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.dataset.versions import VERSION_FILE
+from cogumi.phases import report_phase
 from cogumi.report.html import render
 from cogumi.report.plots import ARMS
 from cogumi.report.rows import read_rows
@@ -28,6 +29,7 @@ _OF_THE_DRAFT = ("draft_alpha", "draft_acceptance_length")
 
 def write_report(folder: Path) -> dict[str, Any]:
     """Write report.json and report.html beside run.json; returns what report.json holds."""
+    report_phase("report")
     run = read_run(folder)
     ledger = Ledger.view(os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}", run["name"])
     try:

@@ -12,6 +12,8 @@ from math import log10
 
 from markupsafe import Markup, escape
 
+from cogumi.metrics.formatting import Sample, is_known, number
+
 ARMS = {
     "meta": "Meta-training: query loss after adaptation, by step",
     "sft": "Plain SFT on the same rows: loss by step",
@@ -43,9 +45,11 @@ def domain_bars(cells: dict[str, int]) -> Markup:
     return _svg("Rows by domain, easy and hard", len(domains) * _ROW + 6, parts)
 
 
-def paired_bars(title: str, rows: Sequence[tuple[str, Sequence[float]]], names: Sequence[str]) -> Markup:
-    """Two values of each row, one below the other, named by a line above."""
-    most = max((value for _, pair in rows for value in pair), default=0) or 1
+def paired_bars(
+    title: str, rows: Sequence[tuple[str, Sequence[tuple[float | None, Sample]]]], names: Sequence[str]
+) -> Markup:
+    """Two values of each row, one below the other, named by a line above; one that is null has no bar and says why."""
+    most = max((_length(value) for _, pair in rows for value, _ in pair), default=0) or 1
     scale, kinds = (_WIDTH - 240) / most, ("easy", "hard")
     parts = []
     for place, (kind, name) in enumerate(zip(kinds, names, strict=True)):
@@ -54,11 +58,11 @@ def paired_bars(title: str, rows: Sequence[tuple[str, Sequence[float]]], names: 
     for place, (label, pair) in enumerate(rows):
         top = (place + 1) * _ROW
         parts.append(_text(128, top + 16, label, "end"))
-        for line, (kind, value) in enumerate(zip(kinds, pair, strict=True)):
-            parts.append(
-                f'<rect class="{kind}" x="136" y="{top + 2 + 10 * line}" width="{value * scale:.1f}" height="9"/>'
-            )
-        parts.append(_text(142 + max(pair) * scale, top + 16, " / ".join(f"{value:.3f}" for value in pair), "start"))
+        for line, (kind, (value, _)) in enumerate(zip(kinds, pair, strict=True)):
+            wide = _length(value) * scale
+            parts.append(f'<rect class="{kind}" x="136" y="{top + 2 + 10 * line}" width="{wide:.1f}" height="9"/>')
+        told = " / ".join(number(value, ".3f", of) for value, of in pair)
+        parts.append(_text(142 + max(_length(value) for value, _ in pair) * scale, top + 16, told, "start"))
     return _svg(title, (len(rows) + 1) * _ROW + 6, parts)
 
 
@@ -86,12 +90,13 @@ def length_histogram(values: dict[str, Counter[int]]) -> Markup:
     return _svg("Length of questions and answers", height + 40, parts)
 
 
-def curve(points: Sequence[tuple[int, float]], title: str, control: tuple[str, float] | None = None) -> Markup:
+def curve(points: Sequence[tuple[int, float]], title: str, control: tuple[str, float | None] = ("", None)) -> Markup:
     """Values by step, each point the mean of its share of at most 200; `control` is a named level to compare with."""
     if not points:
         return Markup("")
     shown = _means(points)
-    levels = [value for _, value in shown] + ([control[1]] if control else [])
+    name, level = control[0], control[1] if is_known(control[1]) else None
+    levels = [value for _, value in shown] + ([] if level is None else [level])
     low, high = min(levels), max(levels)
     first, last = shown[0][0], max(shown[-1][0], shown[0][0] + 1)
     height, left = 180, 60
@@ -101,9 +106,9 @@ def curve(points: Sequence[tuple[int, float]], title: str, control: tuple[str, f
         return f"{x:.1f},{10 + (high - value) / ((high - low) or 1) * (height - 20):.1f}"
 
     parts = [f'<polyline class="line" points="{" ".join(at(*point) for point in shown)}"/>']
-    if control is not None:
-        parts.append(f'<polyline class="line control" points="{at(first, control[1])} {at(last, control[1])}"/>')
-        parts.append(_text(_WIDTH - 20, float(at(last, control[1]).split(",")[1]) - 5, control[0], "end"))
+    if level is not None:
+        parts.append(f'<polyline class="line control" points="{at(first, level)} {at(last, level)}"/>')
+        parts.append(_text(_WIDTH - 20, float(at(last, level).split(",")[1]) - 5, name, "end"))
     parts += [_text(left - 6, 14, f"{high:.2f}", "end"), _text(left - 6, height - 8, f"{low:.2f}", "end")]
     parts += [
         _text(left, height + 14, f"{first:,.0f}", "start"),
@@ -117,6 +122,11 @@ def image_url(plot: Markup) -> str:
     alone = str(plot).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     alone = alone.replace(">", f"><style>{_STYLE}</style>", 1)
     return f"data:image/svg+xml;base64,{base64.b64encode(alone.encode()).decode()}"
+
+
+def _length(value: float | None) -> float:
+    """Of a bar: none for a value that is null."""
+    return value if is_known(value) else 0.0
 
 
 def _means(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:

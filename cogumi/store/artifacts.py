@@ -24,11 +24,15 @@ from cogumi.errors import StorageError, storage_error
 from cogumi.store.files import sha256_of, sync_folder, write_json
 
 RECEIPT = "receipt.json"
+REPLACED = "replaced"
+"""Folder beside an artifact that holds what stood in its place, made from other inputs."""
 
 
 @dataclass(slots=True)
 class Draft:
-    """An artifact being made: write files under `path`, figures into `metrics`."""
+    """An artifact being made: write files under `path`, figures into `metrics`, which are those of its receipt once it
+    is complete: null where a number is not finite.
+    """
 
     path: Path
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +44,8 @@ def new_artifact(
 ) -> Iterator[Draft]:
     """Make an artifact at `place`; on leaving without an error it is complete there, with its receipt.
 
-    An artifact that already stands there is replaced by the new one, in two renames. Raises StorageError.
+    A finished artifact that already stands there moves to `replaced/` beside it, unless it was made from the same
+    inputs by the same recipe: that is made again only where it is damaged. Raises StorageError.
     """
     started = time.monotonic()
     draft = Draft(place.with_name(f".{place.name}.{os.getpid()}.draft"))
@@ -48,6 +53,7 @@ def new_artifact(
     try:
         draft.path.mkdir(parents=True)
         yield draft
+        draft.metrics = orjson.loads(orjson.dumps(draft.metrics))
         _write_receipt(draft, stage, inputs_hash, recipe_section, seed, time.monotonic() - started)
         _swap_in(draft.path, place)
     except OSError as error:
@@ -95,6 +101,11 @@ def find_artifacts(root: Path) -> list[tuple[Path, dict[str, Any]]]:
     return sorted(found, key=lambda pair: pair[1]["created"])
 
 
+def replaced_artifacts(root: Path) -> list[Path]:
+    """What finished artifacts with other inputs have taken the place of."""
+    return sorted(path for path in root.rglob(f"{REPLACED}/*") if (path / RECEIPT).is_file())
+
+
 def leftovers(root: Path) -> list[Path]:
     """Drafts, part files, and checkpoints of what is finished, that a kill left behind; `cogumi artifacts gc` removes
     them.
@@ -133,9 +144,30 @@ def _write_receipt(
 
 
 def _swap_in(made: Path, place: Path) -> None:
-    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    old = _aside(made, place)
     if place.exists():
+        old.parent.mkdir(exist_ok=True)
         place.rename(old)
+        sync_folder(old.parent)
     made.rename(place)
     sync_folder(place.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    if old.parent == place.parent:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _aside(made: Path, place: Path) -> Path:
+    """Where what stands at `place` goes: into `replaced/` under the time it was made at, where it was finished from
+    other inputs or by another recipe; else beside it, to be removed.
+    """
+    old, new = _receipt_if_readable(place), _receipt_if_readable(made)
+    if old is None or (new is not None and all(old[key] == new[key] for key in ("inputs", "recipe"))):
+        return place.with_name(f".{place.name}.{os.getpid()}.old")
+    made_at = datetime.fromisoformat(old["created"]).strftime("%Y%m%dT%H%M%S.%f")
+    return place.parent / REPLACED / f"{place.name}-{made_at}"
+
+
+def _receipt_if_readable(place: Path) -> dict[str, Any] | None:
+    try:
+        return read_receipt(place)
+    except ValueError:
+        return None  # cut short: the artifact was not whole

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import orjson
 from sqlalchemy import Connection, Engine, Select, and_, bindparam, case, func, insert, select, update
@@ -119,12 +119,12 @@ class Ledger:
         except DBAPIError as error:
             raise translate(error) from error
 
-    @staticmethod
-    def view(url: str, run: str) -> Ledger:
+    @classmethod
+    def view(cls, url: str, run: str) -> Self:
         """Open for reading beside a run that may be going on: nothing is marked."""
         engine = open_engine(url)
         prepare(engine)
-        return Ledger(engine, run)
+        return cls(engine, run)
 
     def load_keys(self) -> None:
         """Read which requests have been made, now instead of when first asked."""
@@ -289,6 +289,13 @@ class Ledger:
     @property
     def replies(self) -> int:
         return len(self._keys.replied)
+
+    @property
+    def has_attempts(self) -> bool:
+        """Whether the run has ever made a call."""
+        with self.engine.connect() as connection:
+            query = select(ATTEMPTS.c.run).where(ATTEMPTS.c.run == self.run).limit(1)
+            return connection.execute(query).first() is not None
 
     # -- inside
 

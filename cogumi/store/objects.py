@@ -19,11 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiohttp
-import fsspec
-from botocore.exceptions import BotoCoreError
-
 from cogumi.errors import StorageError, storage_error
+from cogumi.extras import need
 from cogumi.store.files import create_exclusively, sha256_of, write_atomic, writing
 
 PART_BYTES = 50 * 2**20
@@ -34,11 +31,15 @@ _READS = 3  # of bytes with another hash: a cut answer may pass for a whole one
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidToken", "TokenRefreshRequired")
 _REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "AllAccessDisabled")
 _TAKEN = ("PreconditionFailed", "412")
+_S3 = ("s3://", "s3a://")
 Result = TypeVar("Result")
 
 
 class ObjectStore:
-    """Objects below a URL. Every call raises StorageError: store-refused, store-unreachable, disk-full, disk-error."""
+    """Objects below a URL. Every call raises StorageError: store-refused, store-unreachable, disk-full, disk-error.
+
+    Opening one on S3 raises InputError extra-missing where the extra `s3` is not installed.
+    """
 
     def __init__(
         self, url: str, options: dict[str, Any] | None = None, attempts: int = _ATTEMPTS, first_wait_s: float = 0.1
@@ -47,6 +48,13 @@ class ObjectStore:
         self._options = dict(options or {})
         self._attempts = attempts
         self._first_wait_s = first_wait_s
+        self._may_pass: tuple[type[Exception], ...] = (OSError,)
+        if url.startswith(_S3):
+            need(url, "s3fs", "botocore")
+            import aiohttp  # noqa: PLC0415 - half a second, for S3 alone
+            from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - the extra `s3`
+
+            self._may_pass = (OSError, BotoCoreError, aiohttp.ClientError)
         self._fs, self._base = self._connect()
         self._local = "file" in self._fs.protocol
 
@@ -131,8 +139,10 @@ class ObjectStore:
         return f"{self._base}/{path}"
 
     def _connect(self) -> tuple[Any, str]:
+        import fsspec  # noqa: PLC0415 - 0.1 s, and every request's module imports this one
+
         options = dict(self._options)
-        if self.url.startswith(("s3://", "s3a://")):
+        if self.url.startswith(_S3):
             config = {"retries": {"total_max_attempts": 1}, "connect_timeout": 10, "read_timeout": 120}
             options["config_kwargs"] = {**config, **options.get("config_kwargs", {})}
             options |= {"skip_instance_cache": True, "use_listings_cache": False}
@@ -163,7 +173,7 @@ class ObjectStore:
                 return action()
             except StorageError:
                 raise
-            except (OSError, BotoCoreError, aiohttp.ClientError) as error:
+            except self._may_pass as error:
                 code = _code(error)
                 if code in _REFUSED:
                     raise StorageError("store-refused", f"{self.url}/{path}: {code}") from error

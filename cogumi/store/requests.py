@@ -8,12 +8,16 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cogumi.errors import InputError, RunError
-from cogumi.recipe import load_recipe, preset_names
+from cogumi.recipe import load_recipe, overrides_of_format, preset_names
 from cogumi.store.files import read_json, write_json
 from cogumi.store.run_folder import read_run
 
 Override = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*=")]
 """KEY=VALUE; a form refuses anything else before a worker starts."""
+
+
+ROOT = "runs"
+"""The folder that holds the runs, where none is named."""
 
 
 class KeptRequest(BaseModel):
@@ -46,7 +50,10 @@ class KeptRequest(BaseModel):
         run = read_run(folder)
         if not cls.is_kept(folder):
             raise RunError("run-without-request", run["command"])
-        return cls.model_validate(read_json(folder / cls.file))
+        values = read_json(folder / cls.file)
+        if "overrides" in values:
+            values["overrides"] = overrides_of_format(values["overrides"], int(run["format"]))
+        return cls.model_validate(values)
 
 
 class RecipeRequest(KeptRequest):

@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess  # nosec B404 # git only, fixed arguments
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,12 +23,14 @@ import orjson
 
 from cogumi import __version__
 from cogumi.errors import InputError, RunError, StorageError, storage_error
-from cogumi.recipe import Recipe, content_hash
+from cogumi.recipe import Recipe, as_of_format, stored_recipe
 from cogumi.store.files import write_json
+from cogumi.store.run_changes import RunChanges, find_changes, refuse
 
-RUN_FORMAT = 2
+RUN_FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _VERSIONS_OF = ("prefect", "aiohttp", "openai", "anthropic", "sqlalchemy", "pydantic")
+"""Packages that a run depends on; those of an extra are told where it is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,7 @@ class RunFolder:
 
     @property
     def ledger_url(self) -> str:
-        """COGUMI_LEDGER_URL where it is set (PostgreSQL), else a SQLite file in the folder."""
-        return os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{self.path / 'ledger.db'}"
+        return ledger_url(self.path)
 
     @property
     def shards(self) -> Path:
@@ -55,15 +56,20 @@ class RunFolder:
 
     @staticmethod
     @contextmanager
-    def open(root: Path, name: str, recipe: Recipe, command: str = "", stage: str = "") -> Iterator[RunFolder]:
+    def open(
+        root: Path, name: str, recipe: Recipe, command: str = "", stage: str = "", change: bool = False
+    ) -> Iterator[RunFolder]:
         """Create or resume a run and hold its lock; a stage that writes to folders of its own has its own lock.
+
+        run.json holds the recipe that is used from then on. `change` allows other content in this stage's part of the
+        recipe; what was finished with the content before is kept in `replaced/`.
 
         Raises InputError run-name-refused; RunError run-locked, run-recipe-changed; StorageError run-newer,
         run-damaged, disk-full, disk-error.
         """
         path = run_path(root, name)
         with _lock(path, name, f".lock-{stage}" if stage else ".lock"):
-            found = _check_or_write(path, name, recipe, command)
+            found = _check_or_write(path, name, recipe, command, stage, change)
             yield RunFolder(path, name, found is not None, found or RUN_FORMAT)
 
 
@@ -90,32 +96,59 @@ def read_run(path: Path) -> dict[str, Any]:
     return dict(run)
 
 
-def identity(recipe: Recipe) -> str:
-    """What must not change in a run folder: which rows are asked for, and by which seed."""
-    return content_hash({"seed": recipe.seed, "cells": recipe.dataset.cells, "shard_rows": recipe.dataset.shard_rows})
+def ledger_url(path: Path) -> str:
+    """COGUMI_LEDGER_URL where it is set (PostgreSQL), else a SQLite file in the folder."""
+    return os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{path / 'ledger.db'}"
 
 
-def _check_or_write(path: Path, name: str, recipe: Recipe, command: str) -> int | None:
+def changes_of_run(path: Path, run: dict[str, Any], recipe: Recipe) -> RunChanges:
+    """How a recipe differs from the one in a folder's run.json, both as of the run's format."""
+    raw, version = run["recipe"], int(run["format"])
+    stored, asked = (as_of_format(each, raw, version) for each in (stored_recipe(raw, version), recipe))
+    return find_changes(path, ledger_url(path), stored, asked)
+
+
+def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: str, change: bool) -> int | None:
     """The format of a run that is resumed, or None where one has been started."""
     if (path / "run.json").exists():
         run = read_run(path)
-        if run["identity"] != identity(recipe):
-            raise RunError("run-recipe-changed", f"{name} was started with recipe {run['recipe']['name']!r}")
+        found = changes_of_run(path, run, recipe)
+        refuse(name, found, stage, change)
+        if found.changes:
+            _record(path, run, found, found.merged_recipe(stage), command)
         return int(run["format"])
     fresh = {
         "format": RUN_FORMAT,
         "name": name,
-        "identity": identity(recipe),
         "recipe": recipe.model_dump(mode="json"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": _now(),
         "command": command,
         "cogumi": __version__,
         "git": _git_revision(),
         "python": platform.python_version(),
-        "versions": {package: metadata.version(package) for package in _VERSIONS_OF},
+        "versions": _versions(),
     }
     write_json(path / "run.json", fresh)
     return None
+
+
+def _record(path: Path, run: dict[str, Any], found: RunChanges, recipe: dict[str, Any], command: str) -> None:
+    """Write the recipe that is used from now on, and what it was before."""
+    changes = [change.to_json() for change in found.changes]
+    history = [*run.get("changes", []), {"at": _now(), "command": command, "keys": changes}]
+    write_json(path / "run.json", {**run, "recipe": recipe, "command": command or run["command"], "changes": history})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _VERSIONS_OF:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from cogumi.errors import StorageError
+from cogumi.extras import need
 
 METADATA = MetaData()
 
@@ -114,7 +115,12 @@ MIGRATIONS: dict[int, Migration] = {2: _to_2}
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for a SQLite path URL (WAL, synchronous=FULL) or a PostgreSQL URL."""
+    """An engine for a SQLite path URL (WAL, synchronous=FULL) or a PostgreSQL URL.
+
+    Raises InputError extra-missing for the latter where the extra `postgres` is not installed.
+    """
+    if url.startswith("postgresql"):
+        need("a ledger in PostgreSQL", "psycopg")
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))

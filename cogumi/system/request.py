@@ -72,4 +72,5 @@ class PipelineRequest(KeptRequest):
             "store": asked.versions,
             "period": asked.period,
             "root": asked.root,
+            "change": asked.change,
         }

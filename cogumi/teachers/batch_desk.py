@@ -8,6 +8,9 @@ from typing import Protocol
 
 from cogumi.teachers.wire_errors import WireError
 
+SDKS = ("anthropic", "openai")
+"""What batches go through, of the extra `batch`; single calls need neither."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:

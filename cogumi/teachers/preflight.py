@@ -16,11 +16,14 @@ from urllib.parse import urlsplit
 import orjson
 
 from cogumi.errors import InputError
+from cogumi.extras import missing
 from cogumi.recipe import Recipe, TeacherSection
 from cogumi.teachers.anthropic_messages import AnthropicWire
+from cogumi.teachers.batch_desk import SDKS
 from cogumi.teachers.keys import key_for
 from cogumi.teachers.openai_compatible import OpenAIWire
 from cogumi.teachers.transport import HttpTransport, RawReply
+from cogumi.teachers.types import Needs
 from cogumi.teachers.wire_errors import WIRE, WireError, redact, status_code
 
 _SOON_DAYS = 90
@@ -43,14 +46,6 @@ class Finding:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a run will ask of a teacher, by estimate."""
-
-    calls: int = 0
-    cost_usd: float = 0.0
-
-
 async def preflight(recipe: Recipe, needs: dict[str, Needs], today: date | None = None) -> list[Finding]:
     """Findings for every teacher that is not embedded, in the order of the recipe. Raises nothing: see `refuse`."""
     day = today or datetime.now(UTC).date()
@@ -70,12 +65,13 @@ def refuse(findings: list[Finding]) -> None:
 
 
 async def _look(name: str, section: TeacherSection, needs: Needs, day: date) -> list[Finding]:
+    absent = missing(*SDKS) if section.batch is not None else ""
+    findings = [Finding(name, "error", "extra-missing", f"batches: {absent}")] if absent else []
     key = key_for(section.api_key_env) if section.api_key_env else ""
     if section.api_key_env and not key:
-        return [Finding(name, "error", "key-missing", f"{section.api_key_env} is not set")]
+        return [*findings, Finding(name, "error", "key-missing", f"{section.api_key_env} is not set")]
     wire = AnthropicWire() if section.wire == "anthropic" else OpenAIWire()
     transport = HttpTransport(section.base_url, wire.headers(key), _TIMEOUT_S, section.allow_loopback_http, key)
-    findings: list[Finding] = []
     try:
         listed = _data(await transport.get(wire.models_path))
         findings.append(_model(name, section, {str(row["id"]): row for row in listed}, day))

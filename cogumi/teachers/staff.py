@@ -12,16 +12,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cogumi.errors import InputError
+from cogumi.extras import need
 from cogumi.recipe import BatchSection, Recipe, TeacherSection
 from cogumi.store.ledger import Ledger
 from cogumi.teachers.anthropic_messages import AnthropicWire
-from cogumi.teachers.batch_desk import BatchDesk
+from cogumi.teachers.batch_desk import SDKS, BatchDesk
 from cogumi.teachers.batching import BatchedTeacher
 from cogumi.teachers.budget import Budget
 from cogumi.teachers.keys import key_for
 from cogumi.teachers.limiter import Limiter
 from cogumi.teachers.openai_compatible import OpenAIWire
-from cogumi.teachers.pricing import price_of
+from cogumi.teachers.pricing import Price, price_of
 from cogumi.teachers.procedural.gym import GYM
 from cogumi.teachers.procedural.local import LocalTransport
 from cogumi.teachers.procedural.mind import Mind
@@ -29,7 +30,7 @@ from cogumi.teachers.retry import RetryPolicy
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
 from cogumi.teachers.teacher import LedgeredTeacher, Tally, Transport
-from cogumi.teachers.transport import HttpTransport
+from cogumi.teachers.transport import HttpTransport, RawReply
 from cogumi.teachers.types import Cache, Reply, Request, Teacher
 
 BILL_FILE = "provider_bill.tsv"
@@ -85,7 +86,7 @@ class Staff:
 async def open_staff(recipe: Recipe, ledger: Ledger, run_folder: Path) -> AsyncIterator[Staff]:
     """Start what the recipe needs and close it afterwards.
 
-    Raises InputError url-refused or key-missing, BudgetError price-unknown: all before the first call.
+    Raises InputError url-refused, key-missing or extra-missing, BudgetError price-unknown: all before the first call.
     """
     totals = ledger.totals()
     budget = Budget(recipe.budget.max_usd, totals.cost_nanousd, totals.at_risk_nanousd)
@@ -112,9 +113,44 @@ async def open_staff(recipe: Recipe, ledger: Ledger, run_folder: Path) -> AsyncI
             loopback.stop()
 
 
+class _NothingSent:
+    """A transport for teachers that only read what the ledger holds."""
+
+    async def post(self, path: str, body: bytes) -> RawReply:
+        raise AssertionError(f"a replay sends nothing, and {path} was asked")
+
+    async def aclose(self) -> None:
+        return None
+
+
+def unsent_teachers(recipe: Recipe, ledger: Ledger) -> dict[str, LedgeredTeacher]:
+    """The recipe's teachers without keys or connections: they reply from the ledger and cannot send."""
+    return {
+        name: LedgeredTeacher(
+            provider=section.label,
+            model=section.model,
+            wire=wire_of(section),
+            transport=_NothingSent(),
+            ledger=ledger,
+            budget=Budget(None),
+            limiter=Limiter(None, None),
+            retry=RetryPolicy(1, (1.0,)),
+            price=Price(0, 0, 0, 0, 0),
+            in_flight=section.in_flight,
+        )
+        for name, section in recipe.teachers.items()
+    }
+
+
 def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
-    """How the embedded provider behaves for a recipe; its bill lies in the run folder."""
+    """How the embedded provider behaves for a recipe; its bill lies in the run folder.
+
+    Raises InputError extra-missing where it is to know Reasoning Gym's answers and the extra `gym` is not installed.
+    """
     section = recipe.loopback
+    families = [part for part in recipe.dataset.augment if part.source.startswith(GYM)]
+    if families:
+        need("dataset.augment reasoning_gym", "reasoning_gym")
     return Behaviour(
         latency_s=section.latency_s,
         fault_share=section.fault_share,
@@ -127,11 +163,7 @@ def loopback_behaviour(recipe: Recipe, run_folder: Path) -> Behaviour:
         bill=run_folder / BILL_FILE,
         batch_s=section.batch_s,
         batch_fault_share=section.fault_share,
-        gym=[
-            (part.source.removeprefix(f"{GYM}_"), recipe.seed, 2 * part.rows + 100)
-            for part in recipe.dataset.augment
-            if part.source.startswith(GYM)
-        ],
+        gym=[(part.source.removeprefix(f"{GYM}_"), recipe.seed, 2 * part.rows + 100) for part in families],
     )
 
 
@@ -149,7 +181,8 @@ def shared_limiters(recipe: Recipe) -> dict[str, Limiter]:
 
 
 def open_desk(section: TeacherSection, loopback_url: str = "") -> BatchDesk:
-    """The batch API of a teacher. Raises InputError url-refused or key-missing."""
+    """The batch API of a teacher. Raises InputError url-refused, key-missing, extra-missing."""
+    need(f"batches of {section.model}", *SDKS)
     root, http = _root(section, loopback_url), section.allow_loopback_http or section.base_url == "loopback"
     if section.wire == "anthropic":  # the SDKs take a second to import, which only batches are worth
         from cogumi.teachers.anthropic_batch import AnthropicBatchDesk  # noqa: PLC0415
@@ -166,7 +199,7 @@ def _batched(
     return BatchedTeacher(
         single=single,
         desk=open_desk(section, url),
-        wire=_wire(section),
+        wire=wire_of(section),
         ledger=ledger,
         budget=budget,
         price=price_of(section),
@@ -178,7 +211,7 @@ def _batched(
 def _hire(
     section: TeacherSection, loopback_url: str, ledger: Ledger, budget: Budget, limiter: Limiter
 ) -> LedgeredTeacher:
-    wire = _wire(section)
+    wire = wire_of(section)
     return LedgeredTeacher(
         provider=section.label,
         model=section.model,
@@ -193,7 +226,8 @@ def _hire(
     )
 
 
-def _wire(section: TeacherSection) -> AnthropicWire | OpenAIWire:
+def wire_of(section: TeacherSection) -> AnthropicWire | OpenAIWire:
+    """How a teacher's requests and replies look as bytes."""
     return AnthropicWire() if section.wire == "anthropic" else OpenAIWire(newer_names=section.label == "openai")
 
 

@@ -79,7 +79,7 @@ class LedgeredTeacher:
         self.tally = Tally()
         self.limiter = limiter
         self.cache_watch = CacheWatch()
-        self._wire = wire
+        self.wire = wire
         self._transport = transport
         self._ledger = ledger
         self._budget = budget
@@ -105,9 +105,7 @@ class LedgeredTeacher:
         if stored is not None:
             self.tally.reused += 1
             body, received_at = stored
-            return replace(
-                self._wire.decode(body, request.model), request_key=key, received_at=received_at, reused=True
-            )
+            return replace(self.wire.decode(body, request.model), request_key=key, received_at=received_at, reused=True)
         if key in self._pending:
             return await asyncio.shield(self._pending[key])
         return await self._buy_once(key, request, stage)
@@ -184,7 +182,7 @@ class LedgeredTeacher:
         self._budget.reserve(worst)
         cost = risk = 0
         try:
-            body = self._wire.encode(request)
+            body = self.wire.encode(request)
             reserved = await self.limiter.acquire(prompt_bytes(request) // 4, request.max_tokens)
             if self._closing or asyncio.current_task() in self._abandoned:
                 raise asyncio.CancelledError  # not sent yet, and nobody waits for it
@@ -215,7 +213,7 @@ class LedgeredTeacher:
         """A 200 whose last byte was read. Raises WireError for anything else."""
         self.tally.open += 1
         try:
-            raw = await self._transport.post(self._wire.path, body)
+            raw = await self._transport.post(self.wire.path, body)
         finally:
             self.tally.open -= 1
         if raw.status != 200:
@@ -239,7 +237,7 @@ class LedgeredTeacher:
         error goes on: once the reader is mended they are read from the ledger, and nothing is bought again.
         """
         try:
-            return self._wire.decode(raw.body, model)
+            return self.wire.decode(raw.body, model)
         except WireError:
             raise
         except Exception:

@@ -1,4 +1,4 @@
-"""Request, Reply, Usage: what a teacher is asked and what it answers, whatever the wire format."""
+"""Request, Reply, Usage, Needs: what a teacher is asked and what it answers, whatever the wire format."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ class Request:
     temperature: float | None = None
     replica: int = 0
     cache: Cache = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a run will ask of a teacher, by estimate."""
+
+    calls: int = 0
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,9 @@ from cogumi.errors import InputError, RunError
 from cogumi.lm.device import Device
 from cogumi.lm.model import load_chat_tokenizer, load_llama, model_folder
 from cogumi.lm.tokenizer import TrainingTokenizer
+from cogumi.phases import report_phase, within
 from cogumi.recipe import Recipe, TrainSection, content_hash
+from cogumi.recipe.changes import NOT_CONTENT
 from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of, write_json
 from cogumi.store.run_folder import RunFolder
@@ -147,6 +149,7 @@ def _adapt_seconds(llama: LlamaForCausalLM, bench: Bench, plan: TrainingPlan, we
     """What adapting to a test task's support set takes, leaving each row out in turn included: the median of three.
     None where nothing adapts, or there is no such task.
     """
+    report_phase("time of an adaptation")
     inner = bench.inner(bench.algorithm)
     if not plan.test or not inner.steps or bench.section.support < 2:
         return None
@@ -212,11 +215,11 @@ def _table(bench: Bench, plan: TrainingPlan, arms: Arms) -> tuple[Comparison, di
     """
     budget = bench.section.token_budget or _SCORED_AT_ONCE[torch.device(bench.body.device).type]
     simple = {BASE: bench.fresh} | ({SFT: arms.trained[SFT].weights} if SFT in arms.trained else {})
-    tuned = {name: with_best_rate(bench, weights, plan.validation, budget) for name, weights in simple.items()}
-    models = {name: weights for name, (weights, _) in tuned.items()} | {META: arms.trained[META].weights}
-    shown = [SFT if SFT in simple else BASE]
-    inner = bench.inner(bench.algorithm)
-    table = compare(bench.body, bench.head, models, plan.test, inner, budget, in_context=shown, control=[META])
+    shown, inner = [SFT if SFT in simple else BASE], bench.inner(bench.algorithm)
+    with within("closing table"):
+        tuned = {name: with_best_rate(bench, weights, plan.validation, budget) for name, weights in simple.items()}
+        models = {name: weights for name, (weights, _) in tuned.items()} | {META: arms.trained[META].weights}
+        table = compare(bench.body, bench.head, models, plan.test, inner, budget, in_context=shown, control=[META])
     return table, {name: rate for name, (_, rate) in tuned.items()}
 
 
@@ -231,6 +234,7 @@ def _told(table: Comparison) -> dict[str, Any]:
     }
     return {
         "episodes": gain.n,
+        "held_out_tasks": gain.groups,
         "gain_mean": gain.mean,
         "gain_ci95": [gain.low, gain.high],
         "sft_gain_mean": table.gain(SFT, Way.ADAPTED).mean if SFT in table.models else None,
@@ -244,6 +248,8 @@ def _told(table: Comparison) -> dict[str, Any]:
 
 def verdict(table: Comparison, simple: str) -> str:
     """One line: whether meta-training is worth it, and whether the table can say so."""
+    if table.sample.shortage:
+        return f"no conclusion: {table.sample.shortage}"
     if not table.concludes(META):
         return "no conclusion: another task's support set serves as well"
     least = [table.wins((META, Way.ADAPTED), (simple, way)) for way in (Way.AS_IT_IS, Way.ADAPTED, Way.IN_CONTEXT)]
@@ -261,6 +267,7 @@ def _episodes(table: Comparison) -> dict[str, Any]:
 
 def _inputs(recipe: Recipe, dataset: Path, base: Path) -> str:
     """What an adapter is a function of: section, seed, chat format, and every byte of rows and base model."""
+    report_phase("hashes of rows and base")
     rows = {name: entry["sha256"] for name, entry in verify(dataset)["files"].items() if name in READ}
     section = train_section_of(recipe).model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
     return content_hash(
@@ -268,7 +275,7 @@ def _inputs(recipe: Recipe, dataset: Path, base: Path) -> str:
     )
 
 
-_NOT_OF_THE_RESULT = {"base", "revision", "trackers", "usd_per_hour", "processes", "shard_base"}
+_NOT_OF_THE_RESULT = {"base", "revision", *NOT_CONTENT["train"]}  # the base counts by its bytes
 
 
 def model_hashes(folder: Path) -> dict[str, str]:

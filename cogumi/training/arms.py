@@ -18,6 +18,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from cogumi.errors import RunError
+from cogumi.phases import report_phase, within
 from cogumi.recipe import TrainSection
 from cogumi.training.algorithms import Algorithm, Episode, Inner, MetaWeights, new_weights
 from cogumi.training.attention import plain
@@ -155,7 +156,8 @@ def arm_resumes_exactly(bench: Bench, plan: TrainingPlan, place: Path) -> bool:
     def train(folder: Path, watch: Callable[[MetaStep], None], stop: Stop) -> None:
         _train(bench, plan, bench.algorithm, schedule, plan.validation[:2], folder, watch, stop)
 
-    return resumes_exactly(train, _REPLAYED, place, bench.body.team)
+    with within("check of an exact resume"):
+        return resumes_exactly(train, _REPLAYED, place, bench.body.team)
 
 
 def _train(
@@ -199,7 +201,8 @@ def with_best_rate(
     with body.evaluating():
         slow = body.prepared(weights.slow)
         support, query = episode_features(body, head, slow, episodes, inner, token_budget)
-        for rate in _RATES:
+        for number, rate in enumerate(_RATES):
+            report_phase("search for a step size", number, len(_RATES), "step sizes")
             rates = {name: w.to(body.device) for name, w in new_rates(weights.head, inner.steps, rate).items()}
             losses = []
             for shown, judged in zip(support, query, strict=True):

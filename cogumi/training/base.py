@@ -20,7 +20,9 @@ from cogumi.lm.chat import FORMATS
 from cogumi.lm.device import Device
 from cogumi.lm.model import generation_config
 from cogumi.lm.tokenizer import TrainingTokenizer, load_tokenizer
+from cogumi.phases import report_phase
 from cogumi.recipe import BaseSection, DraftSection, Recipe, content_hash, hash_all
+from cogumi.recipe.changes import NOT_CONTENT
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import sha256_of
 from cogumi.store.run_folder import RunFolder
@@ -62,12 +64,14 @@ def make_base(
     loss-not-finite, run-stopped; StorageError artifact-damaged, disk-full, disk-error.
     """
     section = section_of(recipe)
+    report_phase("hashes of rows and texts")
     hashes = {name: entry["sha256"] for name, entry in verify(data.folder)["files"].items()}
     texts = text_files([Path(text) for text in section.texts], section.texts_mb)
     inputs = _inputs(recipe, hashes, texts)
     held = held_metrics(folder.path / ARTIFACT, inputs)
     if held is not None:
         return held
+    report_phase("corpus")
     tokenizer = load_tokenizer(data.folder / "tokenizer")
     apart = _kept_apart(recipe, data.folder, tokenizer)
     corpus = read_corpus(data.folder, texts, tokenizer, FORMATS[recipe.dataset.chat_format], apart)
@@ -76,6 +80,7 @@ def make_base(
     with new_artifact(folder.path / ARTIFACT, STAGE, inputs, told_section, recipe.seed) as draft:
         model = new_llama(llama_config(section, tokenizer), recipe.seed)
         torch.nn.Module.to(model, device.torch_name)
+        report_phase("evaluation before training")
         first = validation_nll(model, corpus.validation, section.seq_length, device.torch_name)
         with MetricsFile(checkpoints / METRICS) as metrics:
 
@@ -87,13 +92,15 @@ def make_base(
             done = pretrain(model, corpus, schedule, device.torch_name, checkpoints, told, stop)
         if not done.finished:
             raise RunError("run-stopped", f"{folder.name}: base, step {done.step} of {section.steps}")
+        report_phase("evaluation after training")
         figures = _figures(model, corpus, section, done, device)
         figures |= {"dataset": data.artifact_id, "nll_first": first, "rows_apart": len(apart)}
+        report_phase("writing the model")
         write_model(model.cpu(), tokenizer, draft.path)
         shutil.copyfile(checkpoints / METRICS, draft.path / METRICS)
         draft.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return figures
+    return draft.metrics
 
 
 def llama_config(section: BaseSection, tokenizer: TrainingTokenizer) -> LlamaConfig:
@@ -180,7 +187,7 @@ def _inputs(recipe: Recipe, hashes: dict[str, str], texts: list[Path]) -> str:
     """
     read = {name: hashes[name] for name in READ if name in hashes}
     more = hash_all(sha256_of(file) for file in texts)
-    section = section_of(recipe).model_dump(mode="json", exclude={"texts", "usd_per_hour"})
+    section = section_of(recipe).model_dump(mode="json", exclude={"texts", *NOT_CONTENT["base"]})
     found = [section, recipe.seed, recipe.dataset.chat_format, read, more]
     if recipe.train is not None and not recipe.train.base:  # its held-out tasks are kept from the base
         found.append(split_inputs(recipe))

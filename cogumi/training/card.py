@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cogumi.metrics.formatting import estimate, number, percent
+from cogumi.training.figures import held_out_prompts, held_out_tasks
+
 LLAMA = "meta-llama/"
 _LICENCES = {"meta-llama/Llama-3.1": "llama3.1", "meta-llama/Llama-3.2": "llama3.2", "TinyLlama/": "apache-2.0",
              "Qwen/Qwen2.5-0.5B": "apache-2.0"}  # fmt: skip
@@ -75,13 +78,16 @@ def trained_text(receipt: Mapping[str, Any]) -> str:
     parts = [f"{made} (a hash of rows, base and settings)."]
     if "examples" in told:
         gain = told["gain_mean"]
-        helped = "no gain was asked for" if gain is None else f"left out in turn, one gains {gain:+.3f} nats a token"
+        helped = f"left out in turn, one gains {number(gain, '+.3f')} nats a token"
+        helped = "no gain was asked for" if gain is None else helped
         parts.append(f"Adapted to {told['examples']} examples of one task: {helped}.")
     if "algorithm" in told:
         parts.append(f"Dataset: `{told['dataset']}`. Algorithm: {told['algorithm']}, {told['steps']} steps.")
     if "table" in told:
+        of = held_out_tasks(told)
         rows = "\n".join(
-            "| {model}, {way} | {loss:.3f} | {gain:+.3f} ({0:+.3f} to {1:+.3f}) |".format(*row["gain_ci95"], **row)
+            f"| {row['model']}, {row['way']} | {number(row['loss'], '.3f', of)} | "
+            f"{estimate(row['gain'], row['gain_ci95'], '+.3f', of)} |"
             for row in told["table"]
         )
         parts.append(f"Verdict: {told['verdict']}.")
@@ -92,19 +98,22 @@ def trained_text(receipt: Mapping[str, Any]) -> str:
 
 def _merged(figures: Mapping[str, Any]) -> str:
     parts = [
-        f"{figures['targets']} tensors are W + s B A, with an error of at most {figures['merge_max_rel_err']:.2g} of "
-        f"the largest entry; {figures['untouched']} are the base's, bit for bit."
+        f"{figures['targets']} tensors are W + s B A, with an error of at most "
+        f"{number(figures['merge_max_rel_err'], '.2g')} of the largest entry; {figures['untouched']} are the base's, "
+        "bit for bit."
     ]
     if "rows" in figures:
         parts.append(
-            "On {rows} held-out rows it differs from base and adapter in fp32 by {kl:.2g} nats of KL divergence and in "
-            "{argmax:.2%} of its first choices; base and adapter in the precision that is stored, by {kl_unmerged:.2g} "
-            "and {argmax_unmerged:.2%}.".format(**figures)
+            f"On {figures['rows']} held-out rows it differs from base and adapter in fp32 by "
+            f"{number(figures['kl'], '.2g')} nats of KL divergence and in {percent(figures['argmax'], '.2%')} of its "
+            f"first choices; base and adapter in the precision that is stored, by "
+            f"{number(figures['kl_unmerged'], '.2g')} and {percent(figures['argmax_unmerged'], '.2%')}."
         )
     for row in figures.get("thinking", []):
         if row["model"] == "merged":
+            of = held_out_prompts(row)
             parts.append(
-                "Of {prompts} held-out {difficulty} questions it answers {direct:.1%} directly, {thinks:.1%} with a "
-                "draft and thinking.".format(**row)
+                f"Of {row['prompts']} held-out {row['difficulty']} questions it answers "
+                f"{percent(row['direct'], of=of)} directly, {percent(row['thinks'], of=of)} with a draft and thinking."
             )
     return " ".join(parts)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cogumi.metrics.formatting import interval, number
 from cogumi.training.card import LLAMA, licence_of, notice_of, trained_text
+from cogumi.training.figures import held_out_prompts, held_out_tasks
 
 _CARD = """---
 {base_line}library_name: {library}
@@ -71,7 +73,8 @@ def _base_text(receipt: Mapping[str, Any]) -> str:
     told = receipt["metrics"]
     return (
         f"{trained_text(receipt)} Dataset: `{told['dataset']}`; {told['parameters']:,} parameters, {told['steps']:,} "
-        f"steps. Held-out loss {told['nll_last']:.3f} nats a token; by word frequencies {told['nll_unigram']:.3f}."
+        f"steps. Held-out loss {number(told['nll_last'], '.3f')} nats a token; by word frequencies "
+        f"{number(told['nll_unigram'], '.3f')}."
     )
 
 
@@ -83,14 +86,15 @@ def _imitation_text(receipt: Mapping[str, Any]) -> str:
 
 def _draft_text(receipt: Mapping[str, Any]) -> str:
     told = receipt["metrics"]
+    of, tasks = held_out_prompts(told), held_out_tasks(told)
     lines = [
         f"Made by `{receipt['stage']}`, seed {receipt['seed']}, inputs `{receipt['inputs']}` (a hash of rows, models "
         f"and settings). Dataset: `{told['dataset']}`; target: `{told['target']}`; {told['parameters']:,} parameters.",
         f"On {told['prompts']} held-out prompts, {told['proposals']} proposals a round: {told['verdict']}.",
         "| Draft | Decoding | alpha | tokens a round | 95% |\n|---|---|---|---|---|\n"
         + "\n".join(
-            f"| {row['draft']} | {row['decoding']} | {row['alpha']:.3f} | {row['length']:.3f} | "
-            f"{row['length_ci95'][0]:.3f} to {row['length_ci95'][1]:.3f} |"
+            f"| {row['draft']} | {row['decoding']} | {number(row['alpha'], '.3f', of)} | "
+            f"{number(row['length'], '.3f', of)} | {interval(row['length_ci95'], '.3f', tasks)} |"
             for row in told["table"]
         ),
     ]

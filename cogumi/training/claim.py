@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import orjson
 
 from cogumi.errors import InputError
+from cogumi.extras import missing, need
 from cogumi.lm.device import Device, claim_device
 from cogumi.lm.hub import HUB
 from cogumi.recipe import BaseSection, DraftSection, Recipe, TrainSection
 
+_TRAINING = ("torch", "transformers", "safetensors", "peft")
 _STATE_BYTES = 16  # a trained parameter: fp32 weight, gradient, two moments
 _SPARE_GIB = 1.0
 CPU_PARAMETERS = 5e8
@@ -164,13 +165,13 @@ def draft_memory_gib(recipe: Recipe, target: str = "") -> float:
 
 def training_is_installed() -> bool:
     """Whether the extra `train` is there."""
-    return all(find_spec(name) is not None for name in ("torch", "transformers", "safetensors", "peft"))
+    return not missing(*_TRAINING)
 
 
 def claim_for_base(recipe: Recipe) -> Device:
     """The device of this process.
 
-    Raises InputError torch-missing, stage-not-in-recipe; RunError no-gpu, gpu-of-another-kind, gpu-too-small.
+    Raises InputError extra-missing, stage-not-in-recipe; RunError no-gpu, gpu-of-another-kind, gpu-too-small.
     """
     section = section_of(recipe)
     need_torch(f"{recipe.name}: base")
@@ -179,27 +180,26 @@ def claim_for_base(recipe: Recipe) -> Device:
 
 def claim_for_adapters(recipe: Recipe) -> Device:
     """As claim_for_base. A base of more than 500M parameters is not trained on a CPU: it would take days."""
-    need = adapter_memory_gib(recipe)
+    gib = adapter_memory_gib(recipe)
     need_torch(f"{recipe.name}: train")
     processes = train_section_of(recipe).processes
-    return claim_device(need, count=processes, allow_cpu=shape_of_model(recipe).parameters < CPU_PARAMETERS)
+    return claim_device(gib, count=processes, allow_cpu=shape_of_model(recipe).parameters < CPU_PARAMETERS)
 
 
 def claim_for_draft(recipe: Recipe, target: str = "") -> Device:
     """As claim_for_adapters, by the size of the target."""
-    need = draft_memory_gib(recipe, target)
+    gib = draft_memory_gib(recipe, target)
     need_torch(f"{recipe.name}: draft")
-    return claim_device(need, allow_cpu=shape_of_target(recipe, target).parameters < CPU_PARAMETERS)
+    return claim_device(gib, allow_cpu=shape_of_target(recipe, target).parameters < CPU_PARAMETERS)
 
 
 def claim_for_imitation(recipe: Recipe, target: str) -> Device:
     """As claim_for_draft, by the size of the draft alone."""
     need_torch(f"{recipe.name}: draft")
-    need = draft_memory_gib(recipe, target) - 2 * shape_of_target(recipe, target).parameters / 2**30
-    return claim_device(need, allow_cpu=shape_of_draft(recipe, target).parameters < CPU_PARAMETERS)
+    gib = draft_memory_gib(recipe, target) - 2 * shape_of_target(recipe, target).parameters / 2**30
+    return claim_device(gib, allow_cpu=shape_of_draft(recipe, target).parameters < CPU_PARAMETERS)
 
 
 def need_torch(what: str) -> None:
-    """Raises InputError torch-missing where the extra `train` is not there."""
-    if not training_is_installed():
-        raise InputError("torch-missing", what)
+    """Raises InputError extra-missing where the extra `train` is not there."""
+    need(what, *_TRAINING)

@@ -72,6 +72,12 @@ def read_items(
     ]
 
 
+def has_rows(dataset: Path, part: str) -> bool:
+    """Whether a dataset artifact has a row of that part of its split; a small one may have none."""
+    file = dataset / f"{part}.jsonl"
+    return file.is_file() and file.stat().st_size > 0
+
+
 def task_of(metadata: Mapping[str, Any]) -> str:
     """domain/type/difficulty, of the second record format."""
     parts = (metadata["domain"], metadata["task_type"], metadata["difficulty"])

@@ -7,7 +7,8 @@
 Of each model: the query loss as it is, after adaptation on the support set, with the support set in the prompt (k-shot
 in context), and after adaptation on another task's support set. The last is the control: where it does as well, the
 support set said nothing about the task, and the table concludes nothing. All on the same episodes, so that
-differences are paired; intervals are by task, since episodes of one task are alike.
+differences are paired; intervals are by task, since episodes of one task are alike. Of one task alone there is neither
+a control nor an interval.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor
 
 from cogumi.lm.chat import Encoded
+from cogumi.metrics.formatting import Sample
+from cogumi.phases import report_phase, within
 from cogumi.training.algorithms import Episode, Inner, MetaWeights, features
 from cogumi.training.body import LlamaBody
 from cogumi.training.gain import Mean, by_budget, episode_features, mean_of
@@ -53,6 +56,11 @@ class Comparison:
     def models(self) -> list[str]:
         return list(dict.fromkeys(name for name, _ in self.losses))
 
+    @property
+    def sample(self) -> Sample:
+        """The tasks that its intervals are over."""
+        return Sample(len(set(self.tasks)), "tasks")
+
     def loss(self, used: Used) -> Mean:
         return mean_of(self.losses[used], self.tasks)
 
@@ -66,6 +74,8 @@ class Comparison:
 
     def concludes(self, model: str) -> bool:
         """Whether another task's support set gains less, beyond chance: only then is the gain one of adaptation."""
+        if (model, Way.CONTROL) not in self.losses:
+            return False
         return self.wins((model, Way.ADAPTED), (model, Way.CONTROL)).low > 0
 
     def rows(self) -> list[dict[str, Any]]:
@@ -99,16 +109,20 @@ def compare(
     """Every model by name on the same episodes; each adapts by the `inner` loop from its own head and rates.
 
     `in_context` names the models that are also shown the support set in the prompt, which costs most of all, `control`
-    those that also adapt on another task; default: each.
+    those that also adapt on another task, where there is one; default: each.
     """
     shown, controlled = (set(models if names is None else names) for names in (in_context, control))
+    if len({episode.task for episode in episodes}) < 2:
+        controlled = set()
     losses: dict[Used, Tensor] = {}
     for name, weights in models.items():
         ways = (Way.AS_IT_IS, Way.ADAPTED, *((Way.CONTROL,) if name in controlled else ()))
-        for way, found_E in zip(ways, _adapted(body, head, weights, episodes, inner, token_budget, ways), strict=True):
-            losses[name, way] = found_E
-        if name in shown:
-            losses[name, Way.IN_CONTEXT] = in_context_losses(body, head, weights, episodes, inner, token_budget)
+        with within(name):
+            by_way = _adapted(body, head, weights, episodes, inner, token_budget, ways)
+            losses |= {(name, way): found_E for way, found_E in zip(ways, by_way, strict=True)}
+            if name in shown:
+                report_phase(Way.IN_CONTEXT)
+                losses[name, Way.IN_CONTEXT] = in_context_losses(body, head, weights, episodes, inner, token_budget)
     return Comparison(losses, [episode.task for episode in episodes])
 
 
@@ -154,7 +168,7 @@ def _adapted(
     ways: Sequence[Way],
 ) -> list[Tensor]:
     """Losses by way (each E): as it is, adapted, adapted on another task's support set. The body runs once for all."""
-    found = []
+    found: list[Tensor] = []
     with body.evaluating():
         slow = body.prepared(weights.slow)
         support, query = episode_features(body, head, slow, episodes, inner, token_budget)
@@ -166,12 +180,13 @@ def _adapted(
             return adapt_head(head, shown, weights.head, weights.rates, inner.steps, inner.clip, False)[0]
 
         for judged, own, other in zip(query, support, _partners(episodes), strict=True):
+            report_phase("adaptation", len(found), len(episodes), "episodes")
             found.append(torch.stack([head.loss(judged, fast(way, own, other)) for way in ways]))
     return list(torch.stack(found).double().cpu().unbind(-1))
 
 
 def _partners(episodes: Sequence[Episode]) -> list[int]:
-    """For each episode the next one of another task; itself where all are of one task."""
+    """For each episode the next one of another task; itself where all are of one task, which has no control."""
     count = len(episodes)
     found = []
     for number, episode in enumerate(episodes):

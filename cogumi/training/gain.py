@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from cogumi.lm.chat import Encoded
+from cogumi.phases import report_phase
 from cogumi.training.algorithms import Episode, Inner, MetaWeights, features
 from cogumi.training.body import LlamaBody
 from cogumi.training.head import Cached, Head
@@ -57,7 +58,8 @@ def query_losses(
     with body.evaluating():
         mine = body.team.share(episodes) or list(episodes[:1])  # nobody is left out where all must run it as often
         support, query = episode_features(body, head, body.prepared(weights.slow), mine, inner, token_budget)
-        for one, other in zip(support, query, strict=True):
+        for number, (one, other) in enumerate(zip(support, query, strict=True)):
+            report_phase("evaluation", number, len(mine), "episodes")
             fast, _ = adapt_head(head, one, weights.head, weights.rates, inner.steps, inner.clip, False)
             found.append(torch.stack([head.loss(other, weights.head), head.loss(other, fast)])[None].double().cpu())
     return body.team.joined(torch.cat(found)[: len(body.team.share(episodes))], len(episodes))
@@ -76,10 +78,12 @@ def episode_features(
     """
     rows = list({id(row): row for episode in episodes for row in (*episode.support, *episode.query)}.values())
     read: dict[int, Tensor] = {}
+    report_phase("rows of the episodes", 0, len(rows), "rows")
     for group, counts in in_step(body, _by_tokens(rows, token_budget)):
         cached = features(body, head, slow, [[row] for row in group], inner)
         if counts:
             read |= {id(row): one.x for row, one in zip(group, cached, strict=True)}
+        report_phase("rows of the episodes", len(read), len(rows), "rows")
 
     def gathered(side: Sequence[Encoded]) -> Cached:
         return Cached(torch.cat([read[id(row)] for row in side]), pack(side, body.device))

@@ -28,6 +28,7 @@ from cogumi.errors import InputError, RunError
 from cogumi.lm.chat import Encoded
 from cogumi.lm.model import load_llama
 from cogumi.lm.stored import EMBEDDING, StoredTensors
+from cogumi.phases import report_phase
 from cogumi.training.adapt import as_trained
 from cogumi.training.adaptable import Adaptable, open_adaptable
 from cogumi.training.merge import stored_dtype, untie
@@ -181,7 +182,8 @@ def _rows_of(model: LlamaForCausalLM, rows: Sequence[Encoded]) -> Tensor:
     """Logits where the loss is, of one row after another (RV, fp32, on the CPU)."""
     found = []
     with torch.no_grad():
-        for row in rows:
+        for number, row in enumerate(rows):
+            report_phase("merge check: outputs", number, len(rows), "rows")
             logits = model(input_ids=torch.tensor([row.ids], device=model.device), use_cache=False).logits[0, :-1]
             found.append(logits[_trained(row).to(logits.device)].float().cpu())
     return torch.cat(found)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from cogumi.errors import RunError
+from cogumi.phases import within
 from cogumi.training.algorithms import Episode, Inner, MetaWeights, TaskLoss, meta_loss
 from cogumi.training.body import LlamaBody
 from cogumi.training.checkpoint import Checkpoint, load_newest, save_checkpoint
@@ -282,7 +283,7 @@ def meta_train(
         run.restore(held)
     else:  # what a rewind can always go back to
         run.guard.judge(run.losses(run.weights, probe)[:, 1])
-        _remember_best(run, run.losses(run.weights, held_out))
+        _remember_best(run, _evaluated(run, held_out))
         run.state.first_loss = run.state.best_loss
         run.save(checkpoints, good=True)
     first, state, stop = run.state.step, run.state, stop or Stop()
@@ -301,7 +302,7 @@ def meta_train(
             if verdict is Verdict.DAMAGED:
                 state = _rewound(run, checkpoints)
             else:
-                losses_E2 = run.losses(run.weights, held_out)
+                losses_E2 = _evaluated(run, held_out)
                 _remember_best(run, losses_E2)
                 clock = _count(state, clock)
                 run.save(checkpoints, good=verdict is Verdict.GOOD)
@@ -331,6 +332,12 @@ def _rewound(run: _Run, checkpoints: Path) -> _State:
     run.guard.rewinds, run.guard.discarded, run.guard.in_a_row = rewinds, discarded, 0
     run.state.skipped = reached - run.state.step
     return run.state
+
+
+def _evaluated(run: _Run, held_out: Sequence[Episode]) -> Tensor:
+    """Losses of held-out episodes, E2."""
+    with within(f"step {run.state.step}"):
+        return run.losses(run.weights, held_out)
 
 
 def _remember_best(run: _Run, losses_E2: Tensor) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from cogumi.errors import InputError
 from cogumi.lm.chat import FORMATS
 from cogumi.lm.tokenizer import TrainingTokenizer
+from cogumi.phases import report_phase
 from cogumi.recipe import Recipe, TrainSection
 from cogumi.training.algorithms import Episode
 from cogumi.training.claim import train_section_of
@@ -52,6 +53,7 @@ def plan_training(recipe: Recipe, dataset: Path, tokenizer: TrainingTokenizer) -
     Raises InputError stage-not-in-recipe, corpus-unreadable, example-too-long, domain-empty, tasks-too-few,
     support-too-small.
     """
+    report_phase("plan of tasks and episodes")
     section = train_section_of(recipe)
     split = split_by_recipe(recipe, dataset, tokenizer)
     members = [item for items in split.training.values() for item in items]

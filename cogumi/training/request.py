@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import Field
 
-from cogumi.dataset.versions import as_of_period
+from cogumi.dataset.requirements import check_domains
 from cogumi.errors import RunError
-from cogumi.recipe import Recipe, load_recipe
-from cogumi.store.requests import RecipeRequest
+from cogumi.recipe import Recipe, as_of_period, load_recipe
+from cogumi.store.requests import ROOT, RecipeRequest
 from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 
@@ -25,6 +26,8 @@ class ModelRequest(RecipeRequest):
     """As `cogumi run` calls it."""
     made: ClassVar[str]
     """What it makes: part of the name that it is published under."""
+    published: ClassVar[tuple[str, ...]] = ()
+    """Fields, beside `dataset`, that name what comes from the store; options of the command too."""
 
     dataset: str = Field(
         "",
@@ -37,7 +40,12 @@ class ModelRequest(RecipeRequest):
     period: str = Field(
         "", pattern=r"^[A-Za-z0-9._-]{0,30}$", description="the period of the run that it belongs to; part of the seed"
     )
-    root: str = Field("runs", description="folder that holds the runs")
+    root: str = Field(ROOT, description="folder that holds the runs")
+    change: bool = Field(
+        False,
+        description="make this stage's part of an existing run anew by this recipe where it differs; what is finished "
+        "moves to replaced/",
+    )
 
     @property
     def name(self) -> str:
@@ -54,7 +62,10 @@ class ModelRequest(RecipeRequest):
         return self.dataset.partition("@")[2] or "latest"
 
     def load(self) -> Recipe:
-        return as_of_period(load_recipe(self.recipe, self.overrides), self.period)
+        """The recipe as the request changes it. Raises as `load_recipe`; InputError domain-unknown."""
+        recipe = load_recipe(self.recipe, self.overrides)
+        check_domains(recipe)
+        return as_of_period(recipe, self.period)
 
     def named(self) -> Self:
         """With its run filled in."""
@@ -63,16 +74,15 @@ class ModelRequest(RecipeRequest):
 
     @property
     def command(self) -> str:
-        """The command that does this again."""
-        parts = [f"cogumi run {self.stage}", f"--recipe {self.recipe}", f"--run {self.run}"]
-        parts += [f"--set {override}" for override in self.overrides]
-        parts += [f"--period {self.period}"] if self.period else []
-        parts += self._published()
-        return " ".join(parts)
-
-    def _published(self) -> list[str]:
-        """What comes from the store, as options."""
-        return [f"--dataset {self.dataset} --versions {self.store}"] if self.dataset else []
+        """The command that does this again, in any shell."""
+        words = ["cogumi", "run", self.stage, "--recipe", self.recipe, "--run", self.run]
+        words += [word for override in self.overrides for word in ("--set", override)]
+        words += ["--period", self.period] if self.period else []
+        published = [name for name in ("dataset", *self.published) if getattr(self, name)]
+        words += [word for name in published for word in (f"--{name}", getattr(self, name))]
+        words += ["--versions", self.store] if published else []
+        words += ["--root", self.root] if self.root != ROOT else []
+        return shlex.join(words)
 
 
 class BaseRequest(ModelRequest):
@@ -89,6 +99,7 @@ class TrainRequest(ModelRequest):
     file: ClassVar[str] = "train-request.json"
     stage: ClassVar[str] = "train"
     made: ClassVar[str] = "adapter"
+    published: ClassVar[tuple[str, ...]] = ("base",)
 
     base: str = Field(
         "",
@@ -105,10 +116,6 @@ class TrainRequest(ModelRequest):
     def base_name(self) -> str:
         return self.base.partition("@")[0]
 
-    def _published(self) -> list[str]:
-        named = [f"--{what} {name}" for what, name in (("dataset", self.dataset), ("base", self.base)) if name]
-        return [*named, f"--versions {self.store}"] if named else []
-
 
 class DraftRequest(ModelRequest):
     """A draft model for a target that is at hand."""
@@ -116,6 +123,7 @@ class DraftRequest(ModelRequest):
     file: ClassVar[str] = "draft-request.json"
     stage: ClassVar[str] = "draft"
     made: ClassVar[str] = "draft"
+    published: ClassVar[tuple[str, ...]] = ("target",)
 
     target: str = Field(
         "",
@@ -141,10 +149,6 @@ class DraftRequest(ModelRequest):
     def imitations(self) -> str:
         """The name that teacher text alone is published under."""
         return f"{self.name}-draft-sft"
-
-    def _published(self) -> list[str]:
-        named = [f"--{what} {name}" for what, name in (("dataset", self.dataset), ("target", self.target)) if name]
-        return [*named, f"--versions {self.store}"] if named else []
 
 
 class ImitationRequest(DraftRequest):

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from types import FrameType
 from typing import TypeVar
 
@@ -45,7 +46,7 @@ def interruptible(work: Callable[[Stop], Result]) -> Result:
     stop = Stop()
     give_up_team()
     with ThreadPoolExecutor(1, thread_name_prefix="training") as pool, _sigterm_is_heard():
-        future = pool.submit(work, stop)
+        future = pool.submit(copy_context().run, work, stop)  # so that who watches here is told from there
         try:
             return future.result()
         except BaseException:

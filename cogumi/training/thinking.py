@@ -16,6 +16,7 @@ from transformers import LlamaForCausalLM
 
 from cogumi.lm.tokenizer import TrainingTokenizer
 from cogumi.metrics.statistics import wilson
+from cogumi.phases import within
 from cogumi.training.clusters import Item
 from cogumi.training.draft.answers import prompt_of
 from cogumi.training.writing import Writing, write_answers
@@ -47,7 +48,8 @@ def thinking(
     for name, opened in models.items():
         model = opened()
         for difficulty, prompts in asked.items():
-            rows = write_answers(model, prompts, Writing(_OPENING, 0.0, 0), tokenizer)
+            with within(f"{name}, {difficulty}"):
+                rows = write_answers(model, prompts, Writing(_OPENING, 0.0, 0), tokenizer)
             texts = [tokenizer.decode(row.ids[len(prompt) :]) for row, prompt in zip(rows, prompts, strict=True)]
             thinks = sum(text.lstrip().startswith(DRAFT) for text in texts)
             low, high = wilson(thinks, len(prompts))

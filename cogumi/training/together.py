@@ -23,6 +23,7 @@ import orjson
 from cogumi import errors
 from cogumi.errors import CogumiError, RunError
 from cogumi.lm.device import Device, visible_cards
+from cogumi.phases import WATCHER, Phase
 from cogumi.recipe import Recipe
 from cogumi.store.artifacts import held_metrics
 from cogumi.store.files import write_json
@@ -86,13 +87,15 @@ def _run(place: Path, processes: int, environment: Mapping[str, str], watch: Wat
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=dict(environment)
         )
         assert team.stdout is not None
-        lines = team.stdout
+        lines, report = team.stdout, WATCHER.get()
 
         def listen() -> None:
             for line in lines:
                 told = _read(line)
                 if told is None:
                     log.write(line)
+                elif "phase" in told:
+                    report(Phase(**told["phase"]))
                 elif "step" not in told:
                     ended.update({key: value for key, value in told.items() if key not in ended})
                 elif not failed:
@@ -125,7 +128,7 @@ def _read(line: bytes) -> dict[str, Any] | None:
         told = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return told if isinstance(told, dict) and told.keys() & {"step", "figures", "error"} else None
+    return told if isinstance(told, dict) and told.keys() & {"step", "phase", "figures", "error"} else None
 
 
 def _step(told: dict[str, Any]) -> MetaStep:

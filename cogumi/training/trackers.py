@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from cogumi.errors import InputError
+from cogumi.extras import need
 
 _PROJECT = "cogumi"
 
@@ -157,7 +156,5 @@ def open_trackers(names: Sequence[str], run: str, place: Path, config: Mapping[s
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raises InputError tracker-missing where one's package is not installed."""
-    missing = [KINDS[name][0] for name in names if find_spec(KINDS[name][0]) is None]
-    if missing:
-        raise InputError("tracker-missing", ", ".join(missing))
+    """Raises InputError extra-missing where one's package is not installed."""
+    need("train.trackers", *(KINDS[name][0] for name in names))

@@ -21,6 +21,7 @@ import torch
 
 from cogumi.errors import CogumiError
 from cogumi.lm.device import Device
+from cogumi.phases import WATCHER, Phase
 from cogumi.recipe import Recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.training.adapters import ModelInput, make_adapter
@@ -50,8 +51,13 @@ def _work(job: dict[str, Any], stop: Stop) -> None:
         if team.first:
             _tell({"arm": arm, "step": asdict(step)})
 
+    def phase(reported: Phase) -> None:
+        if team.first:
+            _tell({"phase": asdict(reported)})
+
     try:
         with joined(device.torch_name) as team, _folder(job, team) as folder:
+            WATCHER.set(phase)
             figures = make_adapter(recipe, folder, data, model, device, watch, stop, team, job["inputs"])
             if team.first:
                 _tell({"figures": figures})

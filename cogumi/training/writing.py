@@ -24,6 +24,7 @@ from transformers import DynamicCache, LlamaForCausalLM
 from cogumi.lm.chat import Encoded
 from cogumi.lm.model import generation_config
 from cogumi.lm.tokenizer import TrainingTokenizer
+from cogumi.phases import report_phase
 from cogumi.training.claim import CACHED_TOKENS
 from cogumi.training.fitting import arithmetic
 
@@ -81,6 +82,7 @@ def continued(
                 some.open[place] = word not in last and len(answers[number]) < how.most_tokens
 
     while waiting or any(batch.open):
+        report_phase("answers", len(prompts) - len(waiting) - sum(batch.open), len(prompts), "prompts")
         if not any(batch.open):
             batch = _Batch.empty(model)
         elif sum(batch.open) <= (1 - _ENDED) * len(batch.numbers) or batch.is_full:

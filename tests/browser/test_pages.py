@@ -16,7 +16,7 @@ from cogumi.recipe import load_recipe
 from cogumi.report.build import write_report
 from cogumi.store.run_folder import RunFolder
 from tests.browser.driving import FLAGS
-from tests.conftest import miss
+from tests.skipped import miss
 
 pytestmark = pytest.mark.browser
 

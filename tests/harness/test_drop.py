@@ -13,7 +13,7 @@ import pytest
 
 from cogumi.evaluate.benchmarks import BENCHMARKS
 from cogumi.metrics.drop import drop_score
-from tests.conftest import miss
+from tests.skipped import miss
 
 pytestmark = pytest.mark.harness
 PYTHON = os.environ.get("COGUMI_HARNESS_PYTHON", "")
@@ -30,7 +30,7 @@ def _spoiled(spans: list[str], chance: Random) -> list[str]:
 
 def test_every_score_is_that_of_its_authors(data: Path, tmp_path: Path) -> None:
     if not PYTHON or not Path(PYTHON).exists():
-        miss("lm-evaluation-harness (make harness)")
+        miss("lm-evaluation-harness")
     chance = Random(1)
     golds = [row.more["answers"] for row in BENCHMARKS["drop"].read(data / "drop_v0_dev.jsonl.gz")]
     pairs = [(answers[0], answers) for answers in golds]

@@ -24,7 +24,7 @@ from cogumi.evaluate.scores import Scores, figures
 from cogumi.evaluate.scoring import score
 from cogumi.lm.model import load_chat_tokenizer
 from cogumi.recipe import ValidationSection
-from tests.conftest import miss
+from tests.skipped import miss
 from tests.unit.evaluate.models import chat_model
 
 pytestmark = pytest.mark.harness
@@ -36,7 +36,7 @@ ROWS = {"mmlu": ("mmlu_test", 120), "gsm8k": ("gsm8k_test.jsonl", 12), "math": (
 def compared(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Scores, dict[str, Any], Path]:
     """Our scores, theirs, and the model."""
     if not PYTHON or not Path(PYTHON).exists():
-        miss("lm-evaluation-harness (make harness)")
+        miss("lm-evaluation-harness")
     place = tmp_path_factory.mktemp("harness")
     rows: list[BenchmarkRow] = []
     for name, (file, count) in ROWS.items():

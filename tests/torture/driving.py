@@ -26,7 +26,8 @@ def rounds(name: str, short: int, long: int) -> Iterator[int]:
             _STATE.write_text(json.dumps(done))
 
 
-BY_BATCH = ["--rehearse", *SMALL, "--set", "dataset.deadline_h=null", "--set", "loopback.fault_share=0.1"]
+GUIDED = ["--set", "dataset.answers_hard.guide=true", "--set", "dataset.answers_hard.cache=1h"]
+BY_BATCH = ["--rehearse", *SMALL, *GUIDED, "--set", "dataset.deadline_h=null", "--set", "loopback.fault_share=0.1"]
 """With recipe `small`: every answer through a batch API, hard ones with a cached prefix, faults in both."""
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
-from tests.conftest import miss
+from tests.skipped import miss
 from tests.torture.driving import CELLS, LONG, SMALL, command, finish, pointed_at
 from tests.torture.oracle import check_money, check_nothing_torn, check_published
 

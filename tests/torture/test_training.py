@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cogumi.training.episodes import EpisodeSampler
-from tests.conftest import miss
+from tests.skipped import miss
 from tests.torture.driving import LONG
 from tests.torture.test_disk import count_calls, traced
 from tests.unit.training.test_meta_train import SCHEDULE, TASKS, train

@@ -100,6 +100,25 @@ def test_a_bad_override_is_refused_with_what_helps(override: str, code: str, say
     assert "0123456789abcdef" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["dataset.answers_hard.cache=1h"], "dataset.answers_hard.guide: true"),
+        (["dataset.answers_hard.cache=false"], "'off', '5m' or '1h'"),
+        (["dataset.answers_easy.guide=true"], "hard questions only"),
+        (["dataset.answers_easy.cache=5m"], "too short to be cached"),
+        (
+            ["dataset.answers_hard.guide=true", "dataset.answers_hard.cache=5m", "teachers.thinker.wire=openai"],
+            "anthropic wire",
+        ),
+    ],
+)
+def test_a_cache_needs_a_guide_that_it_can_keep(overrides: list[str], words: str) -> None:
+    with pytest.raises(InputError, match="recipe-bad-value") as caught:
+        load_recipe("tiny", overrides)
+    assert words in caught.value.detail
+
+
 def test_overrides_change_only_what_they_name() -> None:
     plain, changed = load_recipe("demo"), load_recipe("demo", ["dataset.judge.pass_mean=8.5", "seed=9"])
     assert changed.dataset.judge.pass_mean == 8.5

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from cogumi.errors import InputError
+from cogumi.extras import need
 from cogumi.teachers.procedural.family import final_line
 
 GYM = "reasoning_gym"
@@ -60,7 +61,7 @@ def gym_tasks(domain: str, seed: int) -> Iterator[GymTask]:
     """Rows of a domain's families in turn, without end, without a question twice, an empty answer, or a gold answer
     that the row's own scorer refuses (two in 60,000).
 
-    Raises InputError augment-unreadable without the extra.
+    Raises InputError extra-missing without the extra `gym`.
     """
     seen: set[str] = set()
     place = 0
@@ -106,8 +107,7 @@ def gym_task(family: str, seed: int, place: int) -> GymTask:
 
 @lru_cache(maxsize=128)
 def _dataset(family: str, seed: int, block: int) -> Any:
-    try:
-        import reasoning_gym  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        raise InputError("augment-unreadable", "reasoning_gym needs the extra: pip install 'cogumi[gym]'") from None
+    need("dataset.augment reasoning_gym", "reasoning_gym")
+    import reasoning_gym  # noqa: PLC0415 - an extra
+
     return reasoning_gym.create_dataset(family, size=_BLOCK, seed=(seed + 1_000_003 * block) % 2**32)

@@ -30,16 +30,27 @@ _ASKED = re.compile(
 _TO_JUDGE = re.compile(
     r'<question id="(\d+)" domain="([^"]+)" difficulty="(easy|hard)">\n(.*?)\n</question>', re.DOTALL
 )
+_PAIR = re.compile(
+    r"<question>\n(?P<question>.*?)\n</question>\n\n"
+    r'<answer id="1">\n.*?<result>\n(?P<first>.*?)\n</result>\n</answer>\n\n'
+    r'<answer id="2">\n.*?<result>\n(?P<second>.*?)\n</result>\n</answer>',
+    re.DOTALL,
+)
+MISLED = "wrong on purpose"
+"""A system text with these words gets wrong answers: the teacher does as it is told."""
 REHEARSAL = "This is a rehearsal: the embedded teacher can only answer questions of its own families."
 
 
 @dataclass(frozen=True, slots=True)
 class Mind:
-    """How reliable the teacher is: shares of defective questions, wrong answers and untidy formats."""
+    """How reliable the teacher is: shares of defective questions, wrong answers, untidy formats, and pairs of answers
+    of which it likes the first better for standing first.
+    """
 
     defect_share: float = 0.0
     wrong_share: float = 0.0
     untidy_share: float = 0.0
+    first_share: float = 0.0
     known: Mapping[str, str] = field(default_factory=dict)  # gold answers by question, beside those of the families
 
     def reply(self, system: str, user: str, sample: int = 0) -> str:
@@ -47,9 +58,11 @@ class Mind:
         rng = Random(hashlib.sha256(f"{sample}\0{system}\0{user}".encode()).digest())
         if to_judge := _TO_JUDGE.findall(user):
             return self._judge(rng, to_judge, classified="harm_category" in user)
+        if pair := _PAIR.search(user):
+            return self._compare(rng, pair)
         if asked := _ASKED.search(user):
             return self._write_questions(rng, asked)
-        return self._answer(rng, user.strip(), hard="<thinking>" in system)
+        return self._answer(rng, user.strip(), hard="<thinking>" in system, misled=MISLED in system)
 
     def _write_questions(self, rng: Random, asked: re.Match[str]) -> str:
         domain = domain_key(asked["domain"]) or asked["domain"]
@@ -79,7 +92,20 @@ class Mind:
         ]
         return phrase_list(rows, rng) if rng.random() < self.untidy_share else orjson.dumps(rows).decode()
 
-    def _answer(self, rng: Random, question: str, hard: bool) -> str:
+    def _compare(self, rng: Random, pair: re.Match[str]) -> str:
+        """Right beats wrong, by the verifier; of what it cannot verify it finds neither better."""
+        scores = [self._worth(pair["question"].strip(), pair[name].strip()) for name in ("first", "second")]
+        scores[0] += rng.random() < self.first_share
+        rows = [{"id": number, "score": score} for number, score in enumerate(scores, 1)]
+        return phrase_list(rows, rng) if rng.random() < self.untidy_share else orjson.dumps(rows).decode()
+
+    def _worth(self, question: str, answer: str) -> int:
+        task, gold = recognise(question), self.known.get(question)
+        if task is not None:
+            return 9 if task.verify(answer) else 2
+        return 5 if gold is None else 9 if answer == str(gold).strip() else 2
+
+    def _answer(self, rng: Random, question: str, hard: bool, misled: bool) -> str:
         task = recognise(question)
         gold = self.known.get(question)
         if task is None and gold is None:
@@ -96,7 +122,7 @@ class Mind:
         def wrong() -> str:
             return task.wrong_answer(rng) if task else mutate_text(solution.answer, rng)
 
-        answer = wrong() if rng.random() < self.wrong_share else solution.answer
+        answer = wrong() if rng.random() < self.wrong_share or misled else solution.answer
         if not hard:
             return answer
         draft = wrong() if rng.random() < 0.3 else answer

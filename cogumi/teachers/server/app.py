@@ -47,6 +47,7 @@ class Behaviour:
     defect_share: float = 0.0
     wrong_share: float = 0.0
     untidy_share: float = 0.0
+    first_share: float = 0.0  # of two answers it likes the first better for standing first
     rpm: float | None = None
     tpm: float | None = None
     key: str = ""
@@ -76,7 +77,8 @@ class Provider:
         self.arrivals: list[float] = []
         self.limited: list[tuple[float, float]] = []  # (time, seconds told to wait)
         gym = [pair for domain, seed, rows in behaviour.gym for pair in gold_answers(domain, seed, rows)]
-        self._mind = Mind(behaviour.defect_share, behaviour.wrong_share, behaviour.untidy_share, dict(gym))
+        shares = (behaviour.defect_share, behaviour.wrong_share, behaviour.untidy_share, behaviour.first_share)
+        self._mind = Mind(*shares, dict(gym))
         self._cache = PromptCache(behaviour.cache_works)
         self.shop = BatchShop(
             self,

@@ -12,6 +12,7 @@ import dataclasses
 import http.client
 import subprocess  # nosec B404 # starts this same interpreter
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,15 +24,22 @@ from cogumi.errors import StorageError
 from cogumi.teachers.server.app import Behaviour, Provider
 
 
-async def serve(behaviour: Behaviour, port: int, until: asyncio.Event) -> None:
-    """Listen on 127.0.0.1 until told to stop; the first line on stdout is {"port": N}."""
+def write_port(port: int) -> None:
+    """{"port": N} as a line on stdout, for the process that has started this one."""
+    sys.stdout.write(orjson.dumps({"port": port}).decode() + "\n")
+    sys.stdout.flush()
+
+
+async def serve(
+    behaviour: Behaviour, port: int, until: asyncio.Event, listening: Callable[[int], None] = write_port
+) -> None:
+    """Listen on 127.0.0.1 until told to stop; `listening` is called with the port once it is open."""
     runner = web.AppRunner(Provider(behaviour).application(), access_log=None, handle_signals=False)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, backlog=2048, shutdown_timeout=0.5)
     await site.start()
     bound = runner.addresses[0][1]
-    sys.stdout.write(orjson.dumps({"port": bound}).decode() + "\n")
-    sys.stdout.flush()
+    listening(bound)
     await until.wait()
     await runner.cleanup()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from cogumi.lm.chat import Encoded
+from cogumi.phases import report_phase
 from cogumi.training.draft.divergence import Soft, soften
 from cogumi.training.fitting import fixed_attention, hidden_of, logits_of
 
@@ -52,6 +53,7 @@ def response_logits_by_row(model: LlamaForCausalLM, rows: Sequence[Encoded]) -> 
         while order:
             longest = len(rows[order[-1]].ids)
             count = max(1, _TOKENS_AT_ONCE // longest)
+            report_phase("distributions", len(rows) - len(order), len(rows), "rows")
             chosen, order = order[-count:], order[:-count]
             logits_NV = logits_of(model, response_hidden(model, [rows[number] for number in chosen]))
             sizes = [sum(rows[number].mask) for number in chosen]

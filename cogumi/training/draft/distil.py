@@ -24,6 +24,7 @@ from transformers import LlamaForCausalLM
 from cogumi.errors import RunError
 from cogumi.lm.chat import Encoded
 from cogumi.lm.tokenizer import TrainingTokenizer
+from cogumi.phases import within
 from cogumi.recipe import DraftSection
 from cogumi.training.draft.answers import read_softly, response_hidden, response_tokens
 from cogumi.training.draft.divergence import Divergence, Soft
@@ -165,8 +166,9 @@ class _Road:
         if held is None:
             assert self.material.tokenizer is not None
             how, began = Writing(self.section.max_new_tokens, 1.0, seed), time.monotonic()
-            rows = write_answers(writer, prompts, how, self.material.tokenizer)
-            save_soft(file, rows, read_softly(self.target, rows, self.section.keep))
+            with within(name):
+                rows = write_answers(writer, prompts, how, self.material.tokenizer)
+                save_soft(file, rows, read_softly(self.target, rows, self.section.keep))
             held = load_soft(file)
             assert held is not None, "it was just written"
             tokens, seconds = sum(sum(row.mask) for row in rows), round(time.monotonic() - began, 2)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from cogumi.lm.device import Device
 from cogumi.lm.model import load_as_llama
 from cogumi.lm.pieces import read_pieces
+from cogumi.phases import report_phase
 from cogumi.recipe import Recipe, content_hash
 from cogumi.store.artifacts import held_metrics, new_artifact, verify
 from cogumi.store.files import read_json
@@ -59,6 +60,7 @@ def make_imitation(
     `target` is the final target or any model with its tokenizer, vocabulary and positions, such as its base. Raises as
     make_draft.
     """
+    report_phase("rows and draft")
     opening = open_draft(recipe, target.source)
     inputs = imitation_inputs(recipe, data.folder, opening)
     held = held_metrics(folder.path / ARTIFACT, inputs)
@@ -88,7 +90,7 @@ def make_imitation(
         shutil.copyfile(checkpoints / METRICS, made.path / METRICS)
         made.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return figures
+    return made.metrics
 
 
 def load_imitation(place: Path, recipe: Recipe, dataset: Path, opening: Opening) -> Begun | None:
@@ -106,7 +108,7 @@ def load_imitation(place: Path, recipe: Recipe, dataset: Path, opening: Opening)
 
 def imitation_inputs(recipe: Recipe, dataset: Path, opening: Opening) -> str:
     """What it is a function of: settings, seed, chat format, rows, the target's words, and the draft's bytes."""
-    rows = verify(dataset)["files"]["train.jsonl"]["sha256"]
+    rows = verify(dataset)["files"].get("train.jsonl", {}).get("sha256")
     config = read_json(opening.target / "config.json")
     words = [read_pieces(opening.target).vocabulary, config["vocab_size"], config["max_position_embeddings"]]
     given = model_hashes(opening.given) if opening.given else None

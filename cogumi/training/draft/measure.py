@@ -20,6 +20,8 @@ from transformers import LlamaForCausalLM
 
 from cogumi.lm.chat import Encoded
 from cogumi.lm.tokenizer import TrainingTokenizer
+from cogumi.metrics.formatting import Sample
+from cogumi.phases import report_phase, within
 from cogumi.training.draft.acceptance import Accepted, acceptance
 from cogumi.training.draft.answers import response_logits_by_row, response_tokens
 from cogumi.training.gain import Mean, mean_of
@@ -58,6 +60,11 @@ class Table:
     questions: Sequence[Question]
     found: Mapping[tuple[str, str], Sequence[Accepted]]
 
+    @property
+    def sample(self) -> Sample:
+        """The tasks that its intervals are over."""
+        return Sample(len({question.task for question in self.questions}), "tasks")
+
     def mean(self, draft: str, decoding: str, value: Callable[[Accepted], float]) -> Mean:
         values = torch.tensor([value(each) for each in self.found[draft, decoding]], dtype=torch.float64)
         return mean_of(values, [question.task for question in self.questions])
@@ -69,15 +76,16 @@ class Table:
         return mean_of(values, [question.task for question in self.questions])
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each draft and decoding; `share` is of all prompts together, as serving engines count it."""
+        """A row for each draft and decoding; `share` is of all prompts together, as serving engines count it. Without a
+        prompt all figures are null.
+        """
         found = []
         for name, decoding in self.found:
             alpha, length = (self.mean(name, decoding, value) for value in (_alpha, _length))
-            all_of = self.found[name, decoding]
             found.append({
                 "draft": name, "decoding": decoding, "alpha": alpha.mean, "alpha_ci95": [alpha.low, alpha.high],
                 "length": length.mean, "length_ci95": [length.low, length.high],
-                "share": sum(each.accepted for each in all_of) / sum(each.proposed for each in all_of),
+                "share": _share(self.found[name, decoding]),
             })  # fmt: skip
         return found
 
@@ -91,7 +99,7 @@ class Table:
                 found.append({
                     "domain": domain, "prompts": len(here), "draft": name, "decoding": decoding,
                     "alpha": sum(map(_alpha, here)) / len(here), "length": sum(map(_length, here)) / len(here),
-                    "share": sum(each.accepted for each in here) / sum(each.proposed for each in here),
+                    "share": _share(here),
                 })  # fmt: skip
         return found
 
@@ -111,6 +119,7 @@ class Table:
             "draft_alpha_greedy": self.mean(DISTILLED, GREEDY, _alpha).mean,
             "draft_acceptance_length_greedy": self.mean(DISTILLED, GREEDY, _length).mean,
             "prompts": len(self.questions),
+            "held_out_tasks": self.sample.count,
             "answer_tokens": sum(each.tokens for each in self.found[DISTILLED, SAMPLED]),
         }  # fmt: skip
         ahead = {decoding: self.longer(DISTILLED, SFT, decoding) for decoding in _TEMPERATURES}
@@ -122,6 +131,8 @@ class Table:
 
     def verdict(self) -> str:
         """One line: whether distillation was worth it, and whether the table can say so."""
+        if self.sample.shortage:
+            return f"no conclusion: {self.sample.shortage}"
         if any(self.longer(DISTILLED, UNIGRAM, decoding).low <= 0 for decoding in _TEMPERATURES):
             return "no conclusion: word frequencies alone propose as well"
         ahead = {decoding: self.longer(DISTILLED, SFT, decoding) for decoding in _TEMPERATURES}
@@ -149,7 +160,8 @@ def measure(
     prompts = [question.prompt for question in questions]
     for decoding, temperature in _TEMPERATURES.items():
         writing = Writing(how.most_tokens, temperature, how.seed + _EVAL_SEED)
-        rows = write_answers(target, prompts, writing, tokenizer)
+        with within(decoding):
+            rows = write_answers(target, prompts, writing, tokenizer)
 
         def judged(
             logits: Callable[[int, Tensor], Tensor], rows: Sequence[Encoded] = rows, temperature: float = temperature
@@ -161,8 +173,10 @@ def measure(
                 of[number] = acceptance(target_TV, given_TV, tokens_T, how.proposals, temperature)
             return [of[number] for number in range(len(rows))]
 
+        report_phase(f"{UNIGRAM}, {decoding}")
         found[UNIGRAM, decoding] = judged(lambda _, target_TV: unigram_V.expand_as(target_TV))
         for name, weights in arms.items():
+            report_phase(f"{name}, {decoding}")
             draft.load_state_dict(weights)
             theirs = _in_step(response_logits_by_row(draft, rows))
             found[name, decoding] = judged(theirs)
@@ -178,6 +192,12 @@ def _in_step(logits: Iterator[tuple[int, Tensor]]) -> Callable[[int, Tensor], Te
         return logits_TV
 
     return of
+
+
+def _share(found: Sequence[Accepted]) -> float | None:
+    """Proposals taken of all that were made; None where none was."""
+    proposed = sum(each.proposed for each in found)
+    return sum(each.accepted for each in found) / proposed if proposed else None
 
 
 def _alpha(found: Accepted) -> float:

@@ -21,14 +21,16 @@ from transformers import LlamaForCausalLM
 from cogumi.lm.device import Device
 from cogumi.lm.model import load_llama
 from cogumi.lm.tokenizer import TrainingTokenizer
+from cogumi.phases import report_phase, within
 from cogumi.recipe import DraftSection, Recipe, content_hash
+from cogumi.recipe.changes import NOT_CONTENT
 from cogumi.store.artifacts import held_metrics, new_artifact, read_receipt, verify
 from cogumi.store.files import write_atomic, write_json
 from cogumi.store.run_folder import RunFolder
 from cogumi.training.adapters import ModelInput, model_hashes
 from cogumi.training.base import DatasetInput, write_model
 from cogumi.training.claim import draft_section_of
-from cogumi.training.clusters import Item
+from cogumi.training.clusters import Item, has_rows
 from cogumi.training.draft.answers import prompt_of
 from cogumi.training.draft.distil import Made, Material, Watch, train_draft
 from cogumi.training.draft.imitation import load_imitation, parts_figures
@@ -41,7 +43,7 @@ from cogumi.training.stopping import Stop
 STAGE = "train_draft"
 ARTIFACT = "draft"
 TABLE = "acceptance.json"
-_NOT_OF_THE_RESULT = {"target", "model", "revision", "save_every", "usd_per_hour"}
+_NOT_OF_THE_RESULT = {"target", "model", "revision", *NOT_CONTENT["draft"]}  # models count by their bytes
 
 
 def make_draft(
@@ -62,6 +64,7 @@ def make_draft(
     Raises InputError stage-not-in-recipe, corpus-unreadable, example-too-long, tokenizer-of-another-kind, and as
     load_llama; RunError loss-not-finite, run-stopped; StorageError artifact-damaged, disk-full, disk-error.
     """
+    report_phase("hashes of rows and models")
     opening = open_draft(recipe, target.source)
     section, place, tokenizer = opening.section, opening.target, opening.tokenizer
     inputs = _inputs(recipe, data.folder, opening.models)
@@ -70,7 +73,8 @@ def make_draft(
         return held
     draft, words = opening.model()
     rows = rows_of(recipe, data.folder, tokenizer, "train")
-    questions = _questions(rows_of(recipe, data.folder, tokenizer, "test"), section.eval_prompts, recipe.seed)
+    tested = rows_of(recipe, data.folder, tokenizer, "test") if has_rows(data.folder, "test") else []
+    questions = _questions(tested, section.eval_prompts, recipe.seed)
     asked = [question.prompt for question in _questions(rows, section.prompts, recipe.seed)]
     material = Material(opening.imitated(rows), asked, tokenizer)
     begun = load_imitation(Path(imitation.source), recipe, data.folder, opening) if imitation else None
@@ -95,14 +99,13 @@ def make_draft(
         if begun is not None and begun.metrics is not None and imitation is not None:
             figures |= {"parts": begun.told | figures["parts"], "imitation": imitation.artifact_id}
             steps = begun.metrics.read_bytes() + steps
-        write_json(
-            made.path / TABLE, {"rows": table.rows(), "domains": table.by_domain(), "prompts": table.by_prompt()}
-        )
+        by = {"rows": table.rows(), "domains": table.by_domain(), "prompts": table.by_prompt()}
+        write_json(made.path / TABLE, by)
         write_model(draft.cpu(), tokenizer, made.path)
         write_atomic(made.path / METRICS, steps)
         made.metrics |= figures
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return figures
+    return made.metrics
 
 
 def _base_of(target: Path) -> str | None:
@@ -118,7 +121,7 @@ def _questions(items: Sequence[Item], most: int, seed: int) -> list[Question]:
         by_domain.setdefault(domain, []).append(Question(prompt_of(item.example), item.task, domain))
     for domain, members in by_domain.items():
         Random(f"{seed} {domain}").shuffle(members)  # nosec B311 # which prompts, not a secret
-    turns = max(len(members) for members in by_domain.values())
+    turns = max((len(members) for members in by_domain.values()), default=0)
     dealt = [members[turn] for turn in range(turns) for members in by_domain.values() if turn < len(members)]
     return dealt[:most]
 
@@ -137,7 +140,8 @@ def _measured(
     last = {name: weight.detach().cpu().clone() for name, weight in draft.state_dict().items()}
     arms = {SFT: made.sft, DISTILLED: last}
     how = Measuring(section.max_new_tokens, section.proposals, seed)
-    return measure(target, draft, arms, questions, counts_V, how, tokenizer)
+    with within("acceptance"):
+        return measure(target, draft, arms, questions, counts_V, how, tokenizer)
 
 
 def _figures(

@@ -21,9 +21,11 @@ from cogumi.recipe import load_recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
+from cogumi.training.claim import training_is_installed
 from tests.torture.oracle import check_money
 
 NO_PREFECT = ["--no-prefect"]
+TRAINS = pytest.mark.skipif(not training_is_installed(), reason="extra train is missing: pip install -e '.[train]'")
 
 
 def cogumi(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +51,8 @@ def test_a_tiny_run_from_the_command_line_and_what_can_be_asked_of_it(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["stages"]["generate_dataset"]["rows"] == 80
     again = cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path)
-    assert again.returncode == 0 and "replies reused, about 0 calls to buy" in again.stderr
+    assert again.returncode == 0 and "the dataset is finished, nothing to buy" in again.stderr
+    assert "done 80 rows" in again.stdout
     report = json.loads(cogumi("report", "tiny", "--json", cwd=tmp_path).stdout)
     assert report["stages"]["generate_dataset"]["status"] == "completed"
     (artifact,) = json.loads(cogumi("artifacts", "ls", "--json", cwd=tmp_path).stdout)
@@ -59,8 +62,11 @@ def test_a_tiny_run_from_the_command_line_and_what_can_be_asked_of_it(tmp_path: 
     states = {row["state"] for row in json.loads(cogumi("ledger", "show", "tiny", "--json", cwd=tmp_path).stdout)}
     assert "received" in states and "intent" not in states
     assert cogumi("ledger", "backup", "tiny", "copy.db", cwd=tmp_path).returncode == 0
-    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm", "finished.json"):
         (tmp_path / "runs" / "tiny" / name).unlink(missing_ok=True)
+    lost = cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path)
+    refused(lost, "ledger-missing", 4)
+    assert "cogumi ledger restore" in lost.stderr
     assert cogumi("ledger", "restore", "copy.db", "--to", "tiny", cwd=tmp_path).returncode == 0
     resumed = cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path)
     assert resumed.returncode == 0 and "about 0 calls to buy" in resumed.stderr
@@ -96,6 +102,7 @@ def test_a_damaged_artifact_is_found_by_show(tmp_path: Path) -> None:
         ["demo"],
         ["run"],
         ["report"],
+        ["compare-prompts"],
         ["bench"],
         ["doctor"],
         ["teacher", "serve"],
@@ -109,18 +116,20 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert done.exit_code == 0 and "Usage" in done.output
 
 
-def test_it_starts_fast_and_tells_its_version(tmp_path: Path) -> None:
-    """What takes a second to import (SDKs, pandas, torch, Prefect) is imported where it is used."""
-    code = "import sys, cogumi.cli.main; print([m for m in ('anthropic', 'openai', 'pandas', 'torch', 'prefect') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert done.stdout.strip() == "[]", done
+def test_it_tells_its_version(tmp_path: Path) -> None:
     assert cogumi("--version", cwd=tmp_path).stdout.strip()
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "exit_code"),
     [
-        (["run", "datset"], "stage-unknown", 2),
+        (["run", "datset"], "usage", 2),
+        (["run", "dataset", "--base", "b"], "usage", 2),
+        (["run", "train", "--rehearse"], "usage", 2),
+        (["run", "all", "--suite", "s"], "usage", 2),
+        (["run", "dataset", "--set"], "usage", 2),
+        (["run", "dataset", "--set", "dataset.cells={finance: {easy: 5}}", "--dry-run"], "domain-unknown", 2),
+        (["run", "base", "--set", "dataset.cells={finance: {easy: 5}}"], "domain-unknown", 2),
         (["demo", "--only", "training"], "stage-unknown", 2),
         (["run", "train", "--base", "No Such"], "request-bad-value", 2),
         (["run", "dataset", "--recipe", "dmeo"], "recipe-not-found", 2),
@@ -140,8 +149,8 @@ def test_it_starts_fast_and_tells_its_version(tmp_path: Path) -> None:
         (["run", "base", "--set", "base.heads=5"], "recipe-bad-value", 2),
         (["run", "base", "--set", "purpose=sk-ant-0123456789abcdefghij"], "secret-in-recipe", 2),
         (["run", "base", "--recipe", "small", "--no-prefect"], "stage-not-in-recipe", 2),
-        (["run", "base", "--run", "nobody", "--no-prefect"], "run-without-dataset", 4),
-        (["run", "base", "--dataset", "weekly", "--no-prefect"], "version-not-found", 4),
+        pytest.param(["run", "base", "--run", "nobody", "--no-prefect"], "run-without-dataset", 4, marks=TRAINS),
+        pytest.param(["run", "base", "--dataset", "weekly", "--no-prefect"], "version-not-found", 4, marks=TRAINS),
         (["resume", "nobody"], "run-not-found", 4),
         (["report", "nobody"], "run-not-found", 4),
         (["bench", "nothing"], "bench-unknown", 2),
@@ -259,6 +268,7 @@ def test_a_newer_run_folder_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(ledger) as connection:
         connection.execute("update meta set value = '99'")
     connection.close()
+    (tmp_path / "runs" / "tiny" / "finished.json").unlink()
     refused(cogumi("run", "dataset", "--recipe", "tiny", *NO_PREFECT, cwd=tmp_path), "ledger-newer", 3)
     path = tmp_path / "runs" / "tiny" / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
@@ -333,8 +343,7 @@ def test_the_doctor_checks_machine_and_recipe(tmp_path: Path) -> None:
     checks: list[dict[str, Any]] = json.loads(cogumi("doctor", "--json", cwd=tmp_path).stdout)
     assert len(checks) >= 12
     assert {c["check"]: c["ok"] for c in checks}["prefect server imports"]
-    if shutil.which("bwrap"):
-        assert all(c["ok"] for c in checks), checks
+    assert [c["check"] for c in checks if not c["ok"]] == ([] if shutil.which("bwrap") else ["sandbox"]), checks
     done = cogumi(
         "doctor",
         "--recipe",

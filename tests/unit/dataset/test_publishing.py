@@ -25,6 +25,7 @@ from cogumi.lm.tokenizer import load_tokenizer
 from cogumi.recipe import load_recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.procedural.classify import classify, harm_of
+from tests.skipped import miss
 
 EASY = Cell("math", Difficulty.EASY)
 
@@ -187,5 +188,5 @@ def data_folder(request: pytest.FixtureRequest) -> Path:
 
     folder = os.environ.get("COGUMI_DATA", "")
     if not folder or not Path(folder).is_dir():
-        pytest.skip("COGUMI_DATA does not name a folder of real data")
+        miss("COGUMI_DATA")
     return Path(folder)

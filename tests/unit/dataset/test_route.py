@@ -9,16 +9,17 @@ import pytest
 from cogumi.dataset.estimate import estimate
 from cogumi.dataset.route import Calls, choose_routes
 from cogumi.dataset.steps import settled_routes
-from cogumi.recipe import Recipe, load_recipe
+from cogumi.recipe import Recipe, load_recipe, preset_names
 from cogumi.store.ledger import Ledger
 
 AUTO = ["dataset.answers_easy.delivery=auto", "dataset.answers_hard.delivery=auto"]
-JUDGE = Calls("judge", "gpt", 6_000, 900, 300, 0, 900, 60.0)
-EASY = Calls("answers_easy", "gpt", 24_000, 140, 200, 0, 140, 300.0)
+JUDGE = Calls("judge", "gpt", 6_000, 900, 300, 0, 60.0)
+EASY = Calls("answers_easy", "gpt", 24_000, 140, 200, 0, 300.0)
+GUIDE = "dataset.answers_hard.guide=true"
 
 
 def hard(cache: str = "1h", minutes: float = 300.0) -> Calls:
-    return Calls("answers_hard", "claude", 36_000, 2_300, 900, 2_100, 200, minutes, cache)  # type: ignore[arg-type]
+    return Calls("answers_hard", "claude", 36_000, 2_300, 900, 2_100, minutes, cache)  # type: ignore[arg-type]
 
 
 def spec(*overrides: str) -> Recipe:
@@ -59,18 +60,42 @@ def test_a_teacher_without_a_batch_api_gets_single_calls() -> None:
 @pytest.mark.parametrize(("cache", "write"), [("5m", 2.50), ("1h", 4.00)])
 def test_the_price_of_batch_and_cache_is_the_sum_by_hand(cache: str, write: float) -> None:
     """claude-sonnet-5-5: $2 in, $10 out, $0.20 read from the cache; half of each by batch; one call writes the prefix."""
-    recipe = spec("dataset.deadline_h=null", f"dataset.answers_hard.cache={cache}")
+    recipe = spec("dataset.deadline_h=null", GUIDE, f"dataset.answers_hard.cache={cache}")
     assert recipe.teachers["claude"].model == "claude-sonnet-5-5"
     route = choose_routes(recipe, [hard(cache)])["answers_hard", "claude"]
-    by_hand = (200 * 2.00 + 2_100 * 0.20 + 900 * 10.00) * 36_000 + 2_100 * (write - 0.20)
-    assert route.cost_usd == pytest.approx(0.5 * by_hand / 1e6)
-    assert route.plain_usd == pytest.approx((200 * 2.00 + 900 * 10.00) * 36_000 / 1e6)
+    guide = 2_100 * 0.20 * 36_000 + 2_100 * (write - 0.20)
+    assert route.cost_usd == pytest.approx(0.5 * ((200 * 2.00 + 900 * 10.00) * 36_000 + guide) / 1e6)
+    assert route.guide_usd == pytest.approx(0.5 * guide / 1e6)
+    assert route.plain_usd == pytest.approx((2_300 * 2.00 + 900 * 10.00) * 36_000 / 1e6), "of the same prompts"
+
+
+def test_a_guide_without_a_cache_is_paid_for_in_every_call() -> None:
+    route = choose_routes(spec("dataset.deadline_h=null", GUIDE), [hard("off")])["answers_hard", "claude"]
+    assert route.guide_usd == pytest.approx(0.5 * 2_100 * 2.00 * 36_000 / 1e6)
+    assert route.cost_usd == pytest.approx(0.5 * route.plain_usd)
+
+
+def test_the_guide_is_what_the_price_goes_up_by() -> None:
+    """spec-60k, in dollars: what the estimate calls the guide's is the difference to the same run without it."""
+    plain, guided = estimate(spec()), estimate(spec(GUIDE, "dataset.answers_hard.cache=1h"))
+    assert plain["guide"] is None
+    assert guided["guide"]["cost_usd"] == pytest.approx(guided["cost_usd"] - plain["cost_usd"], abs=1e-3)
+    assert guided["saving_usd"] == pytest.approx(guided["plain_usd"] - guided["cost_usd"], abs=1e-3)
+    assert guided["plain_usd"] > plain["plain_usd"] + 36_000 * 2_000 * 2.00 / 1e6, "single calls would send it too"
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_presets_take_what_is_cheaper(preset: str) -> None:
+    changes = ([GUIDE], [GUIDE, "dataset.answers_hard.cache=5m"], [GUIDE, "dataset.answers_hard.cache=1h"])
+    taken, others = estimate(load_recipe(preset)), [estimate(load_recipe(preset, list(change))) for change in changes]
+    assert taken["guide"] is None
+    assert taken["cost_usd"] < min(other["cost_usd"] for other in others)
 
 
 def test_nothing_left_to_buy_costs_nothing() -> None:
-    none = Calls("answers_hard", "claude", 0, 2_300, 900, 2_100, 200, 0.0, "1h")
+    none = Calls("answers_hard", "claude", 0, 2_300, 900, 2_100, 0.0, "1h")
     route = choose_routes(spec("dataset.deadline_h=null"), [none])["answers_hard", "claude"]
-    assert (route.cost_usd, route.plain_usd, route.minutes) == (0, 0, 0)
+    assert (route.cost_usd, route.guide_usd, route.plain_usd, route.minutes) == (0, 0, 0, 0)
 
 
 async def test_a_run_that_is_resumed_goes_the_way_it_began(tmp_path: Path) -> None:

@@ -319,7 +319,7 @@ def test_the_estimate_is_near_what_the_demo_costs() -> None:
     spec = estimate(load_recipe("spec-60k"))
     assert spec["calls"] == pytest.approx(74_000, rel=0.05)
     assert spec["plain_usd"] == pytest.approx(287, rel=0.05)
-    assert spec["cost_usd"] == pytest.approx(0.54 * spec["plain_usd"], rel=0.05)  # completions dominate: no cache helps
+    assert spec["cost_usd"] == pytest.approx(0.508 * spec["plain_usd"], rel=0.01)  # batches alone: no guide
     assert spec["minutes"] > 1000
 
 

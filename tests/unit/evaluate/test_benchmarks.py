@@ -20,11 +20,12 @@ from cogumi.evaluate.row import UNKNOWN, BenchmarkRow
 from cogumi.evaluate.sample import stratified
 from cogumi.metrics.answers import same_number
 from cogumi.metrics.drop import drop_score
+from tests.skipped import reason
 
 DATA = Path(os.environ.get("COGUMI_DATA", "nowhere"))
 FILES = {"drop": "drop_v0_dev.jsonl.gz", "gsm8k": "gsm8k_test.jsonl", "humaneval": "HumanEval.jsonl.gz",
          "math": "math_test_5000.jsonl", "mgsm": "mgsm", "mmlu": "mmlu_test"}  # fmt: skip
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no COGUMI_DATA")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=reason("COGUMI_DATA"))
 
 
 def rows_of(name: str, place: Path | None = None) -> list[BenchmarkRow]:

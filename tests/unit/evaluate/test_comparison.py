@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from cogumi.errors import CogumiError
-from cogumi.evaluate.comparison import compare, gate
+from cogumi.evaluate.comparison import Comparison, compare, gate
 from cogumi.evaluate.judging import Outcome
 from cogumi.evaluate.row import BenchmarkRow, Scoring
 from cogumi.evaluate.samples import pick_samples
@@ -103,6 +103,32 @@ def test_rows_that_nothing_could_judge_count_neither_way() -> None:
     assert found.accuracy is not None and found.accuracy.difference.rows == 1
     unjudged = compare(Scores("a", [row("1", None), row("2", None)]), Scores("b", [row("1", None), row("2", None)]))
     assert unjudged.accuracy is None and unjudged.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("cluster", ["", "passage-{}"], ids=["rows", "clusters"])
+def test_few_rows_that_all_say_the_same_say_too_little(cluster: str) -> None:
+    """Drawing from so few would be certain: of five rows or passages each draw has the sign that all have."""
+
+    def compared(count: int) -> Comparison:
+        keys = [(str(n), cluster.format(n // 2)) for n in range(2 * count if cluster else count)]
+        new = Scores("new", [row(key, True, 1.0 + int(key) / 100, cluster=of) for key, of in keys])
+        return compare(new, Scores("old", [row(key, False, 9.0, cluster=of) for key, of in keys]))
+
+    for count in range(1, 6):
+        found = compared(count)
+        assert (found.verdict, found.likelihood_verdict) == ("inconclusive", "inconclusive")
+        told = found.to_json()
+        assert told["shortage"] == f"too few {'clusters' if cluster else 'rows'} ({count})"
+        assert all(told[part][end] is None for part in ("accuracy", "bits_per_byte") for end in ("low", "high"))
+        with pytest.raises(CogumiError, match=r"gate-not-passed.*too few"):
+            gate(found, most_loss=0.99, most_bits=10)
+    enough = compared(6)
+    assert (enough.verdict, enough.likelihood_verdict, enough.shortage) == ("better", "better", "")
+
+
+def test_nothing_to_compare_says_so() -> None:
+    found = compare(*(Scores(name, [row("1", None, nats=None)]) for name in ("one", "other")))
+    assert (found.verdict, found.shortage) == ("inconclusive", "too few rows (0)")
 
 
 def test_scores_of_other_rows_are_not_compared() -> None:

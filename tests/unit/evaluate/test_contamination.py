@@ -13,9 +13,10 @@ import pytest
 from cogumi.evaluate.benchmarks import BENCHMARKS
 from cogumi.evaluate.contamination import ContaminationIndex, How, by_source
 from cogumi.evaluate.row import UNKNOWN, BenchmarkRow, Scoring
+from tests.skipped import reason
 
 DATA = Path(os.environ.get("COGUMI_DATA", "nowhere"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no COGUMI_DATA")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=reason("COGUMI_DATA"))
 WORDS = [
     "river",
     "stone",

@@ -16,7 +16,7 @@ from cogumi.evaluate.benchmarks import BENCHMARKS
 from cogumi.evaluate.judging import Answer, Judge, Outcome, pass_at_k
 from cogumi.evaluate.row import UNKNOWN, BenchmarkRow, Scoring
 from cogumi.sandbox import open_sandbox
-from tests.conftest import miss
+from tests.skipped import miss
 
 
 def row_of(scoring: Scoring, response: str, **more: object) -> BenchmarkRow:

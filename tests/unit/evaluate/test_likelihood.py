@@ -23,6 +23,7 @@ from cogumi.training.adapter import save_adapter
 from cogumi.training.algorithms import Algorithm, Inner
 from cogumi.training.body import LlamaBody
 from cogumi.training.lora import LoraShape
+from tests.skipped import miss
 from tests.unit.training.models import VOCABULARY, adapter, llama
 
 TINY_LLAMA = Path(os.environ.get("COGUMI_DATA", "nowhere")).parent / "models" / "tiny-llama-231k"
@@ -126,7 +127,7 @@ def test_a_trained_llama_on_real_rows_and_the_figure_of_who_scores_padding(data:
     padding and prompts. Only the first says anything of answers.
     """
     if not TINY_LLAMA.is_dir():
-        pytest.skip("no tiny-llama-231k beside COGUMI_DATA")
+        miss("COGUMI_DATA")
     model, tokenizer = load_llama(str(TINY_LLAMA), torch.float32, "cpu"), read_tokenizer(TINY_LLAMA)
     told = json.loads((data / "rasbt_instruction_data_1100.json").read_text())
     rows = []

@@ -29,7 +29,7 @@ from cogumi.lm.chat import Encoded, encode_example
 from cogumi.lm.device import Device
 from cogumi.recipe import Recipe, ValidationSection, load_recipe
 from cogumi.store.artifacts import read_receipt
-from cogumi.store.files import read_json, read_jsonl
+from cogumi.store.files import read_json, read_jsonl, write_json
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.procedural import recognise
 from cogumi.training.claim import Shape
@@ -172,6 +172,19 @@ def test_a_dataset_that_holds_a_benchmarks_question_does_not_get_past(
     assert found["source"] == "gsm8k" and found["how"] == "13-gram"
     allowed = make_suite(recipe_of(benchmark, "validation.most_contaminated=1"), folder, folder.dataset)
     assert allowed["contamination"]["contaminated"] == 1 and allowed["contamination"]["by"] == {"gsm8k": {"13-gram": 1}}
+
+
+def test_a_dataset_whose_rows_are_all_held_out_has_a_suite(made: tuple[RunFolder, Path], tmp_path: Path) -> None:
+    """A part without a row has no file; of one row in all that may be the training part."""
+    source, benchmark = made
+    folder = elsewhere(tmp_path / "o")
+    shutil.copytree(source.dataset, folder.dataset)
+    (folder.dataset / "train.jsonl").unlink()
+    receipt = read_json(folder.dataset / "receipt.json")
+    del receipt["files"]["train.jsonl"]
+    write_json(folder.dataset / "receipt.json", receipt)
+    found = make_suite(recipe_of(benchmark), folder, folder.dataset)
+    assert found["contamination"]["rows"] == found["contamination"]["contaminated"] == 0 and found["rows"] > 0
 
 
 def _append(dataset: Path, row: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from cogumi.errors import InputError
 from cogumi.lm.pieces import Pieces, read_pieces
 from cogumi.lm.tokenizer import train_tokenizer
+from tests.skipped import miss
 
 TEXTS = ["the cat sat on the mat", "what is naïve about a naïve Bayes? 東京 is a city", "12 + 345 = 357\n\n\tif x:"]
 TINY_LLAMA = Path(os.environ.get("COGUMI_DATA", "nowhere")).parent / "models" / "tiny-llama-231k"
@@ -84,7 +85,7 @@ def test_words_of_a_byte_level_tokenizer_are_those_that_text_becomes(tmp_path: P
 
 def test_a_real_llamas_tokenizer() -> None:
     if not TINY_LLAMA.is_dir():
-        pytest.skip("no tiny-llama-231k beside COGUMI_DATA")
+        miss("COGUMI_DATA")
     pieces, inner = read_pieces(TINY_LLAMA), Tokenizer.from_file(str(TINY_LLAMA / "tokenizer.json"))
     text = "the embeddings of the hum unfold"
     assert pieces.spell(f" {text}".encode()) == inner.encode(text, add_special_tokens=False).ids

@@ -12,6 +12,7 @@ import pytest
 
 from cogumi.metrics.answers import boxed, chosen, last_number, same_number
 from cogumi.metrics.drop import drop_score, normalised
+from tests.skipped import miss
 
 DATA = Path(os.environ.get("COGUMI_DATA", "nowhere"))
 
@@ -57,7 +58,7 @@ def test_the_box(text: str, inside: str | None) -> None:
 def test_the_authors_labels_of_real_model_answers_come_out() -> None:
     file = DATA / "gsm8k_example_model_solutions.jsonl"
     if not file.is_file():
-        pytest.skip("no COGUMI_DATA")
+        miss("COGUMI_DATA")
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     models = [name for name in rows[0] if isinstance(rows[0][name], dict)]
     assert len(rows) == 1319 and len(models) == 4

@@ -21,7 +21,7 @@ from cogumi.sandbox.docker import Docker
 from cogumi.sandbox.running import proves_itself
 from cogumi.sandbox.unconfined import Unconfined
 from cogumi.teachers.procedural import by_domain
-from tests.conftest import miss
+from tests.skipped import miss
 from tests.unit.sandbox import docker_daemon
 
 CANARY = "canary-7f3a"
@@ -121,7 +121,7 @@ async def test_an_escape_is_contained(attempt: str, monkeypatch: pytest.MonkeyPa
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     """On a daemon of its own."""
     if docker_daemon.missing():
-        miss(docker_daemon.missing())
+        miss("Docker")
     with (
         docker_daemon.docker_daemon(tmp_path_factory.mktemp("docker")) as environment,
         pytest.MonkeyPatch.context() as patch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -22,10 +23,19 @@ from cogumi.recipe import load_recipe
 from cogumi.store.run_folder import RunFolder
 from cogumi.teachers.procedural.family import mutate_text
 from cogumi.teachers.procedural.gym import GYM_FAMILIES, find_task, gym_task, gym_tasks, is_right
+from tests.skipped import miss
 
 ALL = [name for names in GYM_FAMILIES.values() for name in names]
 
 
+@pytest.fixture
+def gym() -> None:
+    """Its dependency pycosat is built from source, so that it is an extra of its own."""
+    if find_spec("reasoning_gym") is None:
+        miss("reasoning-gym")
+
+
+@pytest.mark.usefixtures("gym")
 @pytest.mark.parametrize("family", ALL)
 def test_an_allowed_family_keeps_to_its_rule(family: str) -> None:
     """Gold right, nonsense wrong, 95% of a thousand unique, none long; 500 a second, with room for a busy machine."""
@@ -43,6 +53,7 @@ def test_an_allowed_family_keeps_to_its_rule(family: str) -> None:
         assert not is_right(task, "")
 
 
+@pytest.mark.usefixtures("gym")
 def test_most_spoiled_answers_are_found_wrong() -> None:
     """A near miss may be right by chance, where several answers are; it must not be so in general."""
     rng = Random(3)
@@ -51,6 +62,7 @@ def test_most_spoiled_answers_are_found_wrong() -> None:
     assert caught >= 390
 
 
+@pytest.mark.usefixtures("gym")
 def test_a_row_is_found_again_by_its_name_and_only_with_its_question() -> None:
     for task in islice(gym_tasks("reasoning", 11), 80):
         assert find_task(task.name, task.question) == task
@@ -64,6 +76,7 @@ def test_a_name_that_a_model_made_up_is_no_row(name: str) -> None:
     assert find_task(name, "What is 1 + 1?") is None
 
 
+@pytest.mark.usefixtures("gym")
 async def test_a_run_takes_its_rows_and_verifies_every_answer(tmp_path: Path) -> None:
     made = load_recipe(
         "tiny",
@@ -91,7 +104,7 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
     made = load_recipe("tiny", ["dataset.augment=[{source: reasoning_gym_math, rows: 3}]"]).model_copy(
         update={"seed": 999_983}  # not in the cache
     )
-    with pytest.raises(InputError, match=r"augment-unreadable.*cogumi\[gym\]"):
+    with pytest.raises(InputError, match=r"extra-missing.*cogumi\[gym\]"):
         augmented_questions(made)
     assert find_task("reasoning_gym/gcd/999983/1", "x") is None
 

@@ -13,8 +13,9 @@ from cogumi.dataset.steps import generate, open_dataset_run
 from cogumi.errors import InputError
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.store.run_folder import RunFolder
-from cogumi.teachers.preflight import Finding, Needs, preflight, refuse
+from cogumi.teachers.preflight import Finding, preflight, refuse
 from cogumi.teachers.server.serve import LoopbackProcess
+from cogumi.teachers.types import Needs
 from tests.conftest import bill_of
 
 Start = Callable[..., LoopbackProcess]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cogumi.lm.chat import Encoded
+from cogumi.training.adapters import verdict
 from cogumi.training.algorithms import Algorithm, Episode, Inner
 from cogumi.training.compare import Way, compare, in_context_losses, with_support
 from cogumi.training.gain import query_losses
@@ -68,6 +69,15 @@ def test_where_every_task_is_the_same_it_concludes_nothing() -> None:
     weights = fresh(body, head, rate=0.5)
     table = compare(body, head, {"fresh": weights}, same, INNER)
     assert table.gain("fresh", Way.ADAPTED).mean > 0 and not table.concludes("fresh")
+
+
+def test_one_task_has_neither_a_control_nor_an_interval() -> None:
+    body = model()
+    head = OutputHead(body, 4, 8, on_hidden=True)
+    alone = [replace(episode, task="the only one") for episode in HELD_OUT[:4]]
+    table = compare(body, head, {"meta": fresh(body, head, rate=0.5)}, alone, INNER)
+    assert ("meta", Way.CONTROL) not in table.losses and not table.concludes("meta")
+    assert table.sample.shortage == "too few tasks (1)" and verdict(table, "meta") == "no conclusion: too few tasks (1)"
 
 
 def test_without_support_the_context_changes_nothing_and_with_it_it_does() -> None:

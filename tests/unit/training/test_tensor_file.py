@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import miss
+from tests.skipped import miss
 
 ROOT = Path(__file__).parents[3]
 CODE = """
@@ -47,7 +47,7 @@ except StorageError as error:
 def test_a_full_disk_is_named_and_nothing_is_torn(what: str) -> None:
     """In a namespace of its own, with a disk of 64 KiB."""
     if shutil.which("bwrap") is None:
-        miss("bwrap")
+        miss("bubblewrap")
     small_disk = ["bwrap", "--dev-bind", "/", "/", "--size", "65536", "--tmpfs", "/mnt"]
     done = subprocess.run(
         [*small_disk, sys.executable, "-c", CODE, what], cwd=ROOT, capture_output=True, text=True, timeout=300

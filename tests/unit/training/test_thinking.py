@@ -11,10 +11,13 @@ from transformers import LlamaForCausalLM
 
 from cogumi.lm.chat import PLAIN, Encoded, encode_example, response_text
 from cogumi.lm.tokenizer import TrainingTokenizer, train_tokenizer
+from cogumi.store.artifacts import new_artifact
 from cogumi.store.files import write_jsonl
 from cogumi.training.clusters import read_items
 from cogumi.training.draft.answers import prompt_of
+from cogumi.training.merged import _outputs, _thinking, held_out_of
 from cogumi.training.thinking import Prompts, prompts_of, thinking
+from tests.unit.evaluate.models import chat_model
 from tests.unit.training.draft.models import model as small
 
 EASY, HARD = "name the colour {}", "prove the claim {}"
@@ -79,6 +82,29 @@ def test_it_agrees_with_answers_made_word_by_word(words: TrainingTokenizer, taug
                 ids.append(int(taught(torch.tensor([ids])).logits[0, -1].argmax()))
             count += words.decode(ids[len(prompt) :]).startswith("<draft>")
         assert row["thinks"] == count / len(questions[row["difficulty"]])
+
+
+def test_a_dataset_without_held_out_rows_has_neither_rows_nor_prompts(tmp_path: Path) -> None:
+    """A part of a small dataset may have no row, and so no file."""
+    base = chat_model(tmp_path / "base")
+    row = {"prompt": "What?", "response": "That.",
+           "metadata": {"domain": "Math", "task_type": "word problems", "difficulty": "easy"}}  # fmt: skip
+    assert held_out_of(tmp_path / "none", str(base), PLAIN) is None
+    for parts, rows, prompts in (
+        ((), 0, 0),
+        (("test",), 0, 1),
+        (("validation",), 1, 1),
+        (("validation", "test"), 1, 2),
+    ):
+        place = tmp_path / "-".join(("dataset", *parts))
+        with new_artifact(place, "generate_dataset", "x", {}, 1) as made:
+            for part in parts:
+                write_jsonl(made.path / f"{part}.jsonl", [row])
+        found = held_out_of(place, str(base), PLAIN)
+        assert found is not None and len(found.rows) == rows and sum(map(len, found.asked.values())) == prompts
+        if not prompts:
+            assert _outputs(base, base, base, found) == {"outputs_not_compared": "too few held-out rows (0)"}
+            assert _thinking(base, base, found) == {"thinking_not_measured": "too few held-out prompts (0)"}
 
 
 def test_prompts_are_those_that_nothing_was_trained_on(words: TrainingTokenizer, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from cogumi.lm.device import Device
 from cogumi.lm.tokenizer import load_tokenizer, train_tokenizer
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.store.artifacts import read_receipt
-from cogumi.store.files import read_json, read_jsonl
+from cogumi.store.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
 from cogumi.store.run_folder import RunFolder
 from cogumi.training.adapters import ModelInput
 from cogumi.training.base import DatasetInput, make_base
@@ -288,6 +288,47 @@ def test_a_draft_of_the_targets_words_keeps_its_rows(made: Made, tmp_path: Path)
     assert "transplant" not in figures and figures["draft_alpha_greedy"] == 1
     weights = (load_file(at.path / name / "model.safetensors") for at, name in ((there, "draft"), (folder, "base")))
     assert all(torch.equal(one, other) for one, other in zip(*(w.values() for w in weights), strict=True))
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_few_held_out_prompts_conclude_nothing(made: Made, tmp_path: Path, left: int) -> None:
+    _, folder, _ = made
+    none = ["draft.sft_steps=0", "draft.sft_control=false", "draft.offline_steps=0", "draft.rounds=0"]
+    recipe = load_recipe("tiny", ["train=null", "dataset.split.test=0.2", f"draft.model={folder.path / 'base'}", *none])
+    few = elsewhere(recipe, tmp_path)
+    shutil.copytree(folder.dataset, few.dataset)
+    rows = list(read_jsonl(few.dataset / "test.jsonl"))[:left]
+    receipt = read_json(few.dataset / "receipt.json")
+    del receipt["files"]["test.jsonl"]
+    (few.dataset / "test.jsonl").unlink()
+    if rows:
+        write_jsonl(few.dataset / "test.jsonl", rows)
+        size = (few.dataset / "test.jsonl").stat().st_size
+        receipt["files"]["test.jsonl"] = {"sha256": sha256_of(few.dataset / "test.jsonl"), "bytes": size}
+    write_json(few.dataset / "receipt.json", receipt)
+    data, target = DatasetInput(few.dataset, "r"), ModelInput(str(folder.path / "base"), "r/base")
+    figures = make_draft(recipe, few, data, target, CPU)
+    assert (figures["prompts"], figures["held_out_tasks"], figures["concludes"]) == (left, left, False)
+    assert figures["verdict"] == f"no conclusion: too few tasks ({left})"
+    assert all(row["length_ci95"] == row["alpha_ci95"] == [None, None] for row in figures["table"])
+    assert all((row[name] is None) == (not left) for row in figures["table"] for name in ("alpha", "length", "share"))
+    assert make_draft(recipe, few, data, target, CPU) == figures, "the same when it is read again"
+    card = card_of_artifact("mine", read_json(few.path / "draft" / "receipt.json"))
+    assert f"too few tasks ({left})" in card and ("too few prompts (0)" in card) == (not left)
+
+
+def test_without_a_training_row_a_draft_is_refused(made: Made, tmp_path: Path) -> None:
+    recipe, folder, _ = made
+    few = elsewhere(recipe, tmp_path)
+    shutil.copytree(folder.dataset, few.dataset)
+    (few.dataset / "train.jsonl").unlink()
+    receipt = read_json(few.dataset / "receipt.json")
+    del receipt["files"]["train.jsonl"]
+    write_json(few.dataset / "receipt.json", receipt)
+    data, target = DatasetInput(few.dataset, "r"), ModelInput(str(folder.path / "base"), "r/base")
+    for make in (make_draft, make_imitation):
+        with pytest.raises(InputError, match=r"corpus-unreadable.*no row in train"):
+            make(recipe, few, data, target, CPU)
 
 
 def test_a_tokenizer_of_another_kind_is_refused_before_anything_is_trained(made: Made, tmp_path: Path) -> None:

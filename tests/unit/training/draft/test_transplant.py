@@ -16,6 +16,7 @@ from cogumi.lm.model import load_as_llama
 from cogumi.lm.pieces import Pieces, read_pieces
 from cogumi.lm.tokenizer import BOS, END_OF_TURN, TrainingTokenizer, train_tokenizer
 from cogumi.training.draft.transplant import spelling, transplanted
+from tests.skipped import miss
 from tests.unit.training.draft.models import model, tokenizer
 
 TINY_LLAMA = Path(os.environ.get("COGUMI_DATA", "nowhere")).parent / "models" / "tiny-llama-231k"
@@ -120,7 +121,7 @@ def bits_a_byte(of: LlamaForCausalLM, rows: list[list[int]], size: int) -> float
 def test_a_real_model_knows_its_language_in_other_words(tmp_path: Path) -> None:
     """SentencePiece's 512 words against byte-level ones: far better than rows of chance, and than a shuffled spelling."""
     if not TINY_LLAMA.is_dir():
-        pytest.skip("no tiny-llama-231k beside COGUMI_DATA")
+        miss("COGUMI_DATA")
     donor, theirs = load_as_llama(TINY_LLAMA), read_pieces(TINY_LLAMA)
     torch.manual_seed(0)
     written = donor.generate(torch.full((150, 1), 1), do_sample=True, top_k=0, temperature=0.8, max_new_tokens=100)

@@ -1,0 +1,136 @@
+"""The dataset stage from the command line: its request, its forecast, the run, and what it made.
+
+What a run needs is imported by it, so that a refusal and a finished run are quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cogumi.cli.output import RESULTS, note, print_json, say, say_done, warn
+from cogumi.dataset.request import DatasetRequest
+from cogumi.dataset.requirements import check_keys
+from cogumi.errors import Interrupted, StorageError
+from cogumi.metrics.formatting import number
+from cogumi.recipe import Recipe, load_recipe
+from cogumi.report.html import verdict
+from cogumi.store.run_folder import RunFolder, changes_of_run, read_run, run_path
+from cogumi.store.versions import Versions
+
+
+def request_for(
+    recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path, **more: Any
+) -> DatasetRequest:
+    """A checked request; everything wrong with it is said before anything starts."""
+    load_recipe(recipe, overrides)
+    run_path(root, name or "unnamed")
+    Versions(more.get("versions", "datasets"), more.get("dataset") or "unnamed")
+    paths = [str(path) for path in questions]
+    request = DatasetRequest.checked(
+        run=name, recipe=recipe, overrides=overrides, questions=paths, root=str(root), **more
+    )
+    request.load()
+    return request.named(period=f"{datetime.now(UTC):%Y-%m-%d}")
+
+
+def run_dataset(request: DatasetRequest, prefect: bool) -> dict[str, Any]:
+    """Run the dataset stage and return its figures."""
+    recipe = request.load()
+    check_keys(recipe)
+    from cogumi.cli.dataset_progress import dataset_progress
+    from cogumi.cli.interrupts import run_until_interrupted
+    from cogumi.cli.with_prefect import run_flow
+    from cogumi.dataset.forecast import check_changes
+
+    asyncio.run(check_changes(request, recipe, request.open_versions()))
+    try:
+        with dataset_progress():
+            announce(request, recipe)
+            if prefect:
+                return run_flow("generate_dataset", request)
+            return run_until_interrupted(_in_process(request, recipe))
+    except KeyboardInterrupt:
+        raise Interrupted("run-interrupted", request.run) from None
+
+
+def announce(request: DatasetRequest, recipe: Recipe) -> None:
+    """Say what is reused and what will be bought, before the first call. A ledger that cannot be read now, such as one
+    that another run is making, is left to the run, which takes the lock first.
+    """
+    from cogumi.dataset.forecast import existing_run
+
+    try:
+        folder = existing_run(Path(request.root), request.run)
+        expected = None if folder is None else _forecast(request, recipe)
+    except StorageError:
+        return
+    if expected is not None and expected["reused"]:
+        note(
+            f"resuming {request.run}: {expected['reused']:,} replies reused, about {expected['calls']:,} calls to buy, "
+            f"about ${expected['cost_usd']:,.2f}"
+        )
+
+
+def show_forecast(request: DatasetRequest, as_json: bool) -> None:
+    """The dry run: calls, tokens, dollars and minutes by stage, and what differs from the run that exists."""
+    expected = dataset_forecast(request, as_json)
+    if as_json:
+        print_json(expected)
+
+
+def dataset_forecast(request: DatasetRequest, quiet: bool) -> dict[str, Any]:
+    """The forecast with `changes`, the keys that differ from the run that exists; printed unless it is to be quiet."""
+    from cogumi.cli.estimate_table import estimate_text
+    from cogumi.dataset.forecast import existing_run
+
+    recipe = request.load()
+    folder = existing_run(Path(request.root), request.run)
+    found = None if folder is None else changes_of_run(folder.path, read_run(folder.path), recipe)
+    changes = [] if found is None else [change.to_json() for change in found.changes]
+    expected = {**_forecast(request, recipe), "changes": changes}
+    if not quiet:
+        if found is not None and found.content:
+            note(f"{request.run} was made by another recipe; to make it anew add --change:{found.describe()}")
+        say(estimate_text(expected, request.run, RESULTS.width))
+        if expected["stops"]:
+            warn("the run would stop", expected["stops"])
+    return expected
+
+
+def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
+    """What the stage made, and where it lies."""
+    folder = run_path(Path(request.root), request.run)
+    say_done(f"{verdict(figures)} in {number(figures['seconds'], '.1f')} s")
+    if figures["rehearsal"]:
+        say("a rehearsal: the loopback provider wrote, judged and answered; its cost is simulated")
+    say(f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}")
+
+
+def _forecast(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
+    from cogumi.dataset.forecast import existing_run, forecast
+
+    folder = existing_run(Path(request.root), request.run)
+    return asyncio.run(forecast(recipe, folder, request.read_questions(recipe), request.open_versions()))
+
+
+async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
+    from cogumi.dataset.given import write_quarantine
+    from cogumi.dataset.steps import generate, open_dataset_run
+    from cogumi.dataset.versions import open_plan, publish_version
+    from cogumi.report.build import write_report
+
+    with RunFolder.open(Path(request.root), request.run, recipe, request.command, change=request.change) as folder:
+        request.keep(folder.path)
+        given = request.read_questions(recipe)
+        if given is not None:
+            write_quarantine(folder.path / "quarantine.jsonl", given)
+        versions = request.open_versions()
+        async with open_dataset_run(recipe, folder) as run:
+            figures = await generate(run, await open_plan(run, given, versions), given)
+        if versions is not None:
+            publish_version(versions, folder.path, folder.name)
+        write_report(folder.path)
+    return figures

@@ -1,0 +1,74 @@
+"""Forecast: what a run will buy, its price and its minutes, before the first call.
+
+    expected = await forecast(recipe, folder, given, versions)
+    expected["calls"], expected["cost_usd"], expected["stops"]
+
+A run that has replies is replayed against its ledger, so that the calls are those that a run would make; a run that has
+none is estimated from the recipe's counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from cogumi.dataset.estimate import estimate
+from cogumi.dataset.given import Given
+from cogumi.dataset.replay import Bought, replay
+from cogumi.dataset.request import DatasetRequest
+from cogumi.dataset.steps import refuse_without_ledger
+from cogumi.recipe import Recipe, as_of_format
+from cogumi.store.ledger import Ledger
+from cogumi.store.run_changes import refuse
+from cogumi.store.run_folder import RunFolder, changes_of_run, read_run, run_path
+from cogumi.store.versions import Versions
+
+
+def existing_run(root: Path, name: str) -> RunFolder | None:
+    """The folder of a run that has been started, or None. Raises StorageError run-damaged, run-newer."""
+    path = run_path(root, name)
+    if not (path / "run.json").is_file():
+        return None
+    return RunFolder(path, name, resumed=True, format=int(read_run(path)["format"]))
+
+
+async def forecast(
+    recipe: Recipe, folder: RunFolder | None, given: Given | None = None, versions: Versions | None = None
+) -> dict[str, Any]:
+    """The estimate by stage and in all, with `stops`: the error that the run would end with, or None.
+
+    Raises BudgetError price-unknown; RunError ledger-missing; StorageError of the ledger.
+    """
+    counts = Counter(question.cell.difficulty for question in given.questions) if given else None
+    if folder is None:
+        return {**estimate(recipe, None, counts), "stops": None}
+    recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
+    ledger = Ledger.view(folder.ledger_url, folder.name)
+    try:
+        refuse_without_ledger(folder, ledger)
+        if not ledger.replies:
+            return {**estimate(recipe, ledger, counts), "stops": None}
+        bought = await replay(recipe, folder, given, versions)
+        expected = estimate(recipe, ledger, counts, bought.calls)
+        return {**expected, "reused": bought.reused, "stops": _reason(bought)}
+    finally:
+        ledger.close()
+
+
+async def check_changes(request: DatasetRequest, recipe: Recipe, versions: Versions | None) -> None:
+    """Raises RunError run-recipe-changed with the keys that differ and what the run would then buy, unless the request
+    allows it. Raises as `forecast` too.
+    """
+    folder = existing_run(Path(request.root), request.run)
+    if folder is None:
+        return
+    found = changes_of_run(folder.path, read_run(folder.path), recipe)
+    if found.refused_for("", request.change):
+        expected = await forecast(recipe, folder, request.read_questions(recipe), versions)
+        price = f"with --change: {expected['calls']:,} calls, about ${expected['cost_usd']:,.2f}"
+        refuse(request.run, found, "", request.change, price)
+
+
+def _reason(bought: Bought) -> str | None:
+    return None if bought.stops is None else f"{bought.stops.code}: {bought.stops.detail}"

@@ -1,0 +1,100 @@
+"""What a recipe changes about a run that exists, and which of it the run must be asked to allow.
+
+A part of the recipe (dataset, base, train ...) that the run has started keeps its content until somebody says
+otherwise: other content buys again, or replaces what is finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cogumi.errors import RunError
+from cogumi.recipe import Recipe
+from cogumi.recipe.changes import PARTS, Change, changed_content, part_of_key, recipe_changes
+from cogumi.store.artifacts import RECEIPT
+
+_ARTIFACTS = {
+    "dataset": ("dataset",),
+    "base": ("base",),
+    "train": ("adapter",),
+    "draft": ("draft", "draft-sft"),
+    "validation": ("validation",),
+}
+_MOST_SHOWN = 20
+_PART_OF_STAGE = {"": "dataset", "draft-sft": "draft", "suite": "validation", "validate": "validation"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunChanges:
+    """What the run holds and what is asked for: every key that differs, and the started parts whose content does."""
+
+    stored: Recipe
+    recipe: Recipe
+    changes: list[Change]
+    content: set[str]
+
+    def describe(self) -> str:
+        """One line a key; those that change nothing that is made are not among them."""
+        shown = [change for change in self.changes if part_of_key(change.key) in self.content]
+        more = f"\n    and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
+        return "".join(f"\n    {change}" for change in shown[:_MOST_SHOWN]) + more
+
+    def refused_for(self, stage: str, allowed: bool) -> set[str]:
+        """The parts that keep `stage` from running: its own unless that is allowed, and those before it."""
+        own = PARTS.index(part_of(stage))
+        return {part for part in self.content if PARTS.index(part) < own or (PARTS.index(part) == own and not allowed)}
+
+    def merged_recipe(self, stage: str) -> dict[str, Any]:
+        """What the run is made by from now on: the new recipe, but for started parts after this stage, which keep
+        theirs until they are run.
+        """
+        own, before = PARTS.index(part_of(stage)), self.stored.model_dump(mode="json")
+        later = [part for part in self.content if PARTS.index(part) > own]
+        return {**self.recipe.model_dump(mode="json"), **{part: before[part] for part in later}}
+
+
+def part_of(stage: str) -> str:
+    """The part of the recipe that a stage runs; "" is the dataset's."""
+    return _PART_OF_STAGE.get(stage, stage)
+
+
+def find_changes(path: Path, ledger_url: str, stored: Recipe, recipe: Recipe) -> RunChanges:
+    """Compare the recipe with the one that the run in `path` holds. Raises StorageError of the ledger."""
+    changes = recipe_changes(stored, recipe)
+    differs = changed_content(stored, recipe) if changes else set()
+    return RunChanges(stored, recipe, changes, {part for part in differs if _has_started(path, ledger_url, part)})
+
+
+def refuse(name: str, found: RunChanges, stage: str, allowed: bool, price: str = "") -> None:
+    """Raises RunError run-recipe-changed with every key that differs, and the price where it is known."""
+    refused = found.refused_for(stage, allowed)
+    if not refused:
+        return
+    before = refused - {part_of(stage)}
+    where = f"; {', '.join(sorted(before))} is changed by its own stage" if before else ""
+    cost = f"\n    {price}" if price else ""
+    raise RunError("run-recipe-changed", f"{name}{where}{found.describe()}{cost}")
+
+
+def _has_started(path: Path, ledger_url: str, part: str) -> bool:
+    """Whether there is something to lose: an artifact, a checkpoint, or a call that was made."""
+    for name in _ARTIFACTS[part]:
+        if (path / name / RECEIPT).is_file() or any(path.glob(f"checkpoints/{name}-*")):
+            return True
+    return part == "dataset" and _has_calls(path, ledger_url)
+
+
+def _has_calls(path: Path, ledger_url: str) -> bool:
+    if any(path.glob("shards/*.json")):
+        return True
+    if ledger_url.startswith("sqlite") and not (path / "ledger.db").is_file():
+        return False  # looking would make one
+    from cogumi.store.ledger import Ledger  # noqa: PLC0415 # SQLAlchemy takes a while to import
+
+    ledger = Ledger.view(ledger_url, path.name)
+    try:
+        return ledger.has_attempts
+    finally:
+        ledger.close()
