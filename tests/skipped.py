@@ -18,6 +18,7 @@ from typing import NoReturn
 import pytest
 
 REMEDIES = {
+    "an x86 processor": "run the tests on one; elsewhere OpenMP's waiting needs no limit",
     "bubblewrap": "apt-get install bubblewrap",
     "Chromium": "apt-get install chromium",
     "chromedriver": "apt-get install chromium-driver",
@@ -31,6 +32,7 @@ REMEDIES = {
     "root with CAP_SYS_ADMIN": "run the tests as root, in a container that is --privileged",
     "strace": "apt-get install strace",
     "systemd-analyze": "apt-get install systemd",
+    "torch with GNU's OpenMP": "pip install torch, whose wheels for Linux bring it",
     "unshare": "apt-get install util-linux",
 }
 OPTIONAL = {"COGUMI_DATA"}

@@ -127,7 +127,9 @@ def _compared(comparison: Comparison, root: Path, name: str) -> dict[str, Any]:
 
     command, count = shlex.join(["cogumi", *sys.argv[1:]]), len(comparison.questions)
     try:
-        opened = RunFolder.open(root, name, comparison.recipe, command)
+        opened = RunFolder.open(
+            root, name, comparison.recipe, command, change=True
+        )  # each comparison has its own folder
         with progress("compare-prompts") as reporter, opened as folder:
 
             def compared(done: int) -> None:

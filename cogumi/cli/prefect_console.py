@@ -2,16 +2,32 @@
 
 That server is stopped with the command that started it, and says so at length when a batch of its events is cut off by
 it; events are written again or belong to a run that has ended, so none of it is news to whoever reads the terminal.
+
+Errors of the catalogue are left out: the command prints them at its end, and the dashboard's logs have them.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TextIO
 
+from prefect.logging.handlers import PrefectConsoleHandler
+
 LOG = "temporary-server.log"  # below PREFECT_HOME
+
+_CATALOGUED = re.compile(r"^\[[a-z-]+\].*\n  cause:  |Finished in state .*Error: \[[a-z-]+\]", re.DOTALL)
+
+
+class TerminalHandler(PrefectConsoleHandler):
+    """Prefect's own, without errors of the catalogue."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _CATALOGUED.search(record.getMessage()) is None:
+            super().emit(record)
 
 
 def _stream() -> TextIO:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,8 +13,6 @@ from typing import Any
 
 from cogumi.cli.interrupts import run_until_interrupted
 from cogumi.errors import InputError
-
-_CATALOGUED = re.compile(r"^\[[a-z-]+\] .*\n  cause:  |Finished in state .*Error: \[[a-z-]+\]", re.DOTALL)
 
 
 def run_flow(name: str, request: Any) -> dict[str, Any]:
@@ -31,7 +27,6 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
         raise InputError("from-wheel", str(error)) from None
     from prefect.exceptions import TerminationSignal
 
-    _show_errors_once()
     with sigterm_interrupts():
         try:
             return dict(run_until_interrupted(flow(request), sigterm=False) if flow.isasync else flow(request))
@@ -41,20 +36,6 @@ def run_flow(name: str, request: Any) -> dict[str, Any]:
             if "ephemeral Prefect API server" not in str(error):
                 raise
             raise InputError("prefect-no-server", str(error)) from None
-
-
-class _NoCataloguedErrors(logging.Filter):
-    """Leaves errors of the catalogue to the command, which prints them itself at its end."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return _CATALOGUED.search(record.getMessage()) is None
-
-
-def _show_errors_once() -> None:
-    """Errors of the catalogue go to the dashboard's logs, and to the terminal once."""
-    for handler in logging.getLogger("prefect").handlers:
-        if not any(isinstance(each, _NoCataloguedErrors) for each in handler.filters):
-            handler.addFilter(_NoCataloguedErrors())
 
 
 @contextmanager
@@ -86,6 +67,7 @@ def _settings() -> None:
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # the dashboard gets everything
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "cogumi.cli.prefect_console.TerminalHandler",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_STREAM": "ext://cogumi.cli.prefect_console.stream",
         "DO_NOT_TRACK": "1",
     }

@@ -24,7 +24,15 @@ from cogumi.store.artifacts import new_artifact
 from cogumi.store.files import read_jsonl, write_jsonl
 
 REVIEW_FILE = "review.jsonl"
-_CARRIED = ("judge_accuracy", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered", "rehearsal")
+_CARRIED = (
+    "judge_accuracy",
+    "judge_hidden",
+    "cost_usd",
+    "at_risk_usd",
+    "near_duplicates",
+    "harm_filtered",
+    "rehearsal",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,16 @@ def test_adapters_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monk
     assert "train_models" in json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())["stages"]
     adapts_to_examples(tmp_path, partial(here, command="adapt"))
     merges(tmp_path, partial(here, command="merge"), monkeypatch)
-    trains_a_draft(tmp_path, here)
+    trains_a_draft(tmp_path, here, quick)
 
 
-def trains_a_draft(folder: Path, run: Callable[..., str]) -> None:
-    """`cogumi run draft` for the merged model; afterwards the same again, shown to a reader."""
+def trains_a_draft(folder: Path, run: Callable[..., str], trained_by: list[str]) -> None:
+    """`cogumi run draft` for the merged model; afterwards the same again, shown to a reader. The recipe is the one that
+    the adapters were trained by.
+    """
+    with pytest.raises(RunError, match=r"train is changed by its own stage"):
+        run("draft", "--no-prefect")
+    run = partial(_with, run, trained_by)
     told = json.loads(run("draft", "--dry-run", "--json"))
     assert (told["sft_steps"], told["distillation_steps"], told["control_steps"]) == (12, 12, 12)
     assert 1 < told["memory_gib"] < 2 and "12 steps on teacher text" in " ".join(run("draft", "--dry-run").split())
@@ -62,6 +67,10 @@ def trains_a_draft(folder: Path, run: Callable[..., str]) -> None:
     assert {"adapt_seconds", "merge_max_rel_err"} <= stages["train_models"].keys()
     shown = run("draft", "--no-prefect")
     assert made["verdict"] in " ".join(shown.split()) and "unigram" in shown and "tokens a round" in shown
+
+
+def _with(run: Callable[..., str], more: list[str], *arguments: str) -> str:
+    return run(*arguments, *more)
 
 
 def adapts_to_examples(folder: Path, adapt: Callable[..., str]) -> None:

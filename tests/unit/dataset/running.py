@@ -13,8 +13,10 @@ from cogumi.recipe import Recipe, load_recipe
 from cogumi.store.run_folder import RunFolder
 
 
-async def run_stage(root: Path, recipe: Recipe, name: str = "r", given: list[Path] | None = None) -> dict[str, Any]:
-    with RunFolder.open(root, name, recipe) as folder:
+async def run_stage(
+    root: Path, recipe: Recipe, name: str = "r", given: list[Path] | None = None, change: bool = False
+) -> dict[str, Any]:
+    with RunFolder.open(root, name, recipe, change=change) as folder:
         found = read_questions(given) if given else None
         plan = Plan.for_questions(found.questions, recipe) if found else Plan.for_recipe(recipe)
         async with open_dataset_run(recipe, folder) as run:

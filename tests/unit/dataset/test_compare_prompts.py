@@ -70,7 +70,7 @@ class Comparisons:
         return Comparison(load_recipe("tiny", [*at, *changes]), stage, a, b, questions)
 
     async def run(self, comparison: Comparison) -> dict[str, Any]:
-        with RunFolder.open(self.root, "compared", comparison.recipe) as folder:
+        with RunFolder.open(self.root, "compared", comparison.recipe, change=True) as folder:
             return await compare(comparison, folder)
 
     async def price(self, comparison: Comparison) -> ComparisonPrice:

@@ -107,9 +107,8 @@ async def test_the_dataset_can_be_lost_and_is_made_again_from_the_ledger(tmp_pat
 async def test_another_judge_threshold_rebuys_judgements_only(tmp_path: Path) -> None:
     await run_stage(tmp_path, tiny(loopback__fault_share=0, loopback__latency_s=0))
     first = bill_of(tmp_path / "r" / "provider_bill.tsv")[0]
-    figures = await run_stage(
-        tmp_path, tiny(loopback__fault_share=0, loopback__latency_s=0, dataset__judge__pass_mean=7.5)
-    )
+    stricter = tiny(loopback__fault_share=0, loopback__latency_s=0, dataset__judge__pass_mean=7.5)
+    figures = await run_stage(tmp_path, stricter, change=True)
     assert bill_of(tmp_path / "r" / "provider_bill.tsv")[0] - first <= 0.25 * first
     assert figures["rows"] == 80
 

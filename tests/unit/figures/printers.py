@@ -19,6 +19,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cogumi.cli import output
+from cogumi.cli.comparison_text import result_text
+from cogumi.cli.estimate_table import estimate_text
 from cogumi.cli.main import app
 from cogumi.cli.progress import Reporter
 from cogumi.cli.run_base import show_base
@@ -28,11 +30,14 @@ from cogumi.cli.run_train import show_adapter
 from cogumi.cli.run_validate import show_validation
 from cogumi.cli.training_progress import _Steps
 from cogumi.dataset.card import dataset_card
+from cogumi.dataset.compare_prompts.result import answer_figures, outcome_figures, position_figures
+from cogumi.dataset.estimate import estimate
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import RunError
 from cogumi.evaluate.comparison import compare, gate
 from cogumi.evaluate.request import ValidateRequest
 from cogumi.evaluate.scores import RowScore, Scores
+from cogumi.recipe import load_recipe
 from cogumi.report.build import _OF_THE_DRAFT, of_merging
 from cogumi.report.html import render, verdict
 from cogumi.report.plots import ARMS
@@ -157,6 +162,20 @@ def gate_of_few_rows(_: Figures) -> str:
     return refused.value.detail
 
 
+def forecast_of_a_run(_: Figures) -> str:
+    return estimate_text(estimate(load_recipe("spec-60k", ["dataset.answers_hard.guide=true"])), "r", 80)
+
+
+def comparison_of_no_prompts(_: Figures) -> str:
+    """Nothing was judged, so that every figure of the comparison is null."""
+    prompt = {**answer_figures([], [], {}), "prompt": "p"}
+    figures = {
+        **outcome_figures([]), "position": position_figures([]), "prompts": {"a": prompt, "b": prompt}, "judge": "j",
+        "cost_usd": 0.0, "at_risk_usd": 0.0,
+    }  # fmt: skip
+    return result_text(figures, Path("comparisons"), 80)
+
+
 PRINTERS: dict[str, Callable[[Figures], str]] = {
     "run dataset": lambda f: terminal(lambda: show_figures(DatasetRequest(**NAMES), f["generate_dataset"])),
     "run base": lambda f: terminal(lambda: show_base(BaseRequest(**NAMES), f["pretrain_base"])),
@@ -164,6 +183,8 @@ PRINTERS: dict[str, Callable[[Figures], str]] = {
     "run draft": lambda f: terminal(lambda: show_draft(DraftRequest(**NAMES), f["train_draft"])),
     "run validate, evaluate": lambda f: terminal(lambda: show_validation(ValidateRequest(**NAMES), f["validate_model"])),
     "progress of training": bars,
+    "dry run": forecast_of_a_run,
+    "compare-prompts": comparison_of_no_prompts,
     "merge": command("merge"),
     "adapt": command("adapt", "examples.jsonl"),
     "gate": gate_of_few_rows,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cogumi.openmp import limit_spinning, spin_limits
+from tests.skipped import miss
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("flows", "tasks", "blocks", "deployments")
@@ -54,9 +55,9 @@ def ms_awake(**environment: str) -> float:
     done = subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, check=True)
     spent, gnu = done.stdout.split()
     if gnu != "True":
-        pytest.skip("this torch brings another OpenMP than GNU's")
+        miss("torch with GNU's OpenMP")
     if "GOMP_SPINCOUNT" not in SETTINGS:
-        pytest.skip("no x86 processor")
+        miss("an x86 processor")
     return float(spent)
 
 
