@@ -37,10 +37,11 @@ def cache_policy() -> CachePolicy:
     return ContentKey().configure(isolation_level=IsolationLevel.SERIALIZABLE, lock_manager=locks)
 
 
-async def may_pass_with_time(task: Any, run: Any, state: Any) -> bool:
-    """Whether re-entering the ledger may help: for a disk or database that was away.
+_MAY_PASS = ("disk-error", "database-unreachable", "path-taken")
+"""A disk or database that is away may come back, and what lies in a file's place may be moved."""
 
-    Provider errors were retried already.
-    """
+
+async def may_pass_with_time(task: Any, run: Any, state: Any) -> bool:
+    """Whether a further try may help. Provider errors were retried already."""
     outcome = await state.aresult(raise_on_failure=False)
-    return isinstance(outcome, StorageError) and outcome.code in ("disk-error", "database-unreachable")
+    return isinstance(outcome, StorageError) and outcome.code in _MAY_PASS

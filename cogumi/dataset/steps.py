@@ -87,7 +87,7 @@ def refuse_without_ledger(folder: RunFolder, ledger: Ledger) -> None:
     """Raises RunError ledger-missing where the run has made rows and its ledger holds no call: all would be bought
     again.
     """
-    made = (folder.dataset / RECEIPT).is_file() or any(folder.shards.glob("*.json"))
+    made = (folder.dataset / RECEIPT).is_file() or any(path.is_file() for path in folder.shards.glob("*.json"))
     if made and not ledger.has_attempts:
         raise RunError("ledger-missing", folder.name)
 

@@ -95,7 +95,7 @@ def test_a_shard_that_failed_once_is_a_task_with_two_runs(site: tuple[str, str],
     (retried,) = httpx.post(f"{root}/api/task_runs/filter", json=asked, timeout=120).json()
     assert retried["run_count"] == 2
     user.opens(f"{root}/runs/task-run/{retried['id']}")
-    words = user.sees(SHARD, "Run Count", "Retry 1/2", "disk-error")
+    words = user.sees(SHARD, "Run Count", "Retry 1/2", "path-taken")
     assert "Run Count\n2" in words and "Completed" in words
 
 
