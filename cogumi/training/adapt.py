@@ -11,6 +11,7 @@ of what it has not seen is refused.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -88,7 +89,8 @@ def adapt(of: Adaptable, examples: Sequence[Encoded], steps: int | None = None, 
     fast, losses = _adapted(of, weights, examples, leave_one_out(different) if check else [], count)
     gain = mean_gain(losses) if check else None
     if gain is not None and not gain.mean > 0:
-        raise RunError("adaptation-no-gain", f"{gain.mean:+.4f} nats a token over {gain.n} examples")
+        found = f"{gain.mean:+.4f} nats a token" if math.isfinite(gain.mean) else "the loss is no longer finite"
+        raise RunError("adaptation-no-gain", f"{found} over {gain.n} examples")
     return Adaptation(of, fast, gain, time.monotonic() - began)
 
 
