@@ -14,7 +14,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 # a tenth is imported, and compiled then.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-core test-313 test-skipped check lint types torture nightly browser harness bench docs install install-dev install-gym clean
+.PHONY: demo test test-core test-training test-313 test-skipped check lint types torture nightly browser harness bench docs install install-dev install-gym clean
 
 demo: $(VENV)/.installed-train
 	$(BIN)/cogumi demo
@@ -45,10 +45,18 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(PIP) install -q --no-compile -c constraints.txt -e '.[test]'
 	touch $@ $(VENV)/.installed
 
-# The same on Debian 13, whose Python is 3.13, in a root where nothing is installed but python3, git and make.
+# Those that need torch, where TORCH_INDEX offers a CPU build for this Python; else a line says that they were not run.
+test-training: $(VENV)/.installed-test $(VENV)/.torch
+	@if $(BIN)/python -c "from importlib.metadata import version as v; import sys; sys.exit('+cpu' not in v('torch'))" 2>/dev/null; then \
+	  $(PIP) install -q --no-compile -c constraints.txt -e '.[test,train,evaluate]' && \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "$(TOGETHER)" \
+	    $(addprefix tests/unit/,training evaluate lm cli/test_evaluate_command.py cli/test_train_command.py); \
+	else echo "training was not tested: no CPU build of torch for this Python at TORCH_INDEX=$(TORCH_INDEX)" >&2; fi
+
+# Both on Debian 13, whose Python is 3.13, in a root where nothing is installed but python3, git and make.
 COGUMI_FRESH_ROOT ?= /var/tmp/cogumi-fresh-root
 test-313:
-	SUITE=trixie infra/fresh_root.sh $(COGUMI_FRESH_ROOT) make test-core
+	SUITE=trixie infra/fresh_root.sh $(COGUMI_FRESH_ROOT) make test-core test-training
 
 # With -j2, types are checked beside the rest.
 check: lint types

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from random import Random
 
 _DRAWS: dict[str, Callable[[Random], str]] = {
-    "dataset.judge.pass_mean": lambda rng: f"{rng.uniform(6.5, 8.6):.2f}",
+    "dataset.judge.pass_mean": lambda rng: f"{rng.uniform(6.5, 9.0):.2f}",
     "dataset.judge.per_call": lambda rng: str(rng.choice((5, 8, 12, 20))),
     "dataset.judge.temperature": lambda rng: f"{rng.uniform(0.1, 1):.2f}",
     "dataset.judge.hidden_share": lambda rng: f"{rng.choice((0.2, 0.3))}",

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from cogumi.dataset.estimate import calls_text
 from cogumi.metrics.formatting import number, usd
 
 _GAP = "  "
@@ -75,8 +76,11 @@ def _tokens(count: int) -> str:
 def _money(expected: dict[str, Any]) -> list[str]:
     low, high = expected["cost_usd_range"]
     sentences = [
-        f"about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), {expected['minutes']:,.1f} minutes"
+        f"{calls_text(expected)}, about ${expected['cost_usd']:,.2f} (${low:,.2f} to ${high:,.2f}), "
+        f"{expected['minutes']:,.1f} minutes"
     ]
+    if expected.get("calls_range") and expected["calls_range"][0] != expected["calls_range"][1]:
+        sentences.append(f"the range is of {expected['draws']} simulations of replies that the ledger does not hold")
     guide, saving = expected["guide"], expected["saving_usd"]
     if guide is not None:
         cached = "not cached" if guide["cache"] == "off" else f"cached for {guide['cache']}"

@@ -27,7 +27,7 @@ _interrupts = 0
 
 @contextmanager
 def interruptible_twice() -> Iterator[None]:
-    """Inside, the second Ctrl-C ends the process with one line and exit code 130."""
+    """The second Ctrl-C ends the process with one line and exit code 130; after a first one, until the process ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -37,7 +37,8 @@ def interruptible_twice() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if not _interrupts:
+            signal.signal(signal.SIGINT, before)
 
 
 def run_until_interrupted(work: Coroutine[Any, Any, Result], sigterm: bool = True) -> Result:

@@ -109,21 +109,23 @@ def top(version: bool = typer.Option(False, "--version", help="Print the version
 
 def run() -> None:
     """The entry point of the `cogumi` command: every error with its code, on stdout as JSON too with --json."""
-    from cogumi.cli.interrupts import INTERRUPTED, interruptible_twice
+    from cogumi.cli.interrupts import interruptible_twice
 
     with interruptible_twice():
         code = _exit_code("--json" in sys.argv)
-    if code == INTERRUPTED:
-        from cogumi.cli.output import note
-
-        note("interrupted")
     sys.exit(code)
 
 
 def _exit_code(as_json: bool) -> int:
     """Run the command line; what it raises is shown, and gives the exit code."""
+    from cogumi.cli.interrupts import INTERRUPTED
+
     try:
         result = app(standalone_mode=False)
+        if result == INTERRUPTED:  # typer's word for a Ctrl-C that nobody has translated
+            from cogumi.cli.output import note
+
+            note("interrupted")
         return result if isinstance(result, int) else 0
     except CogumiError as error:
         return _show(error, as_json)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cogumi.cli.change_text import tell_changes
 from cogumi.cli.output import RESULTS, note, print_json, say, say_done, warn
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.requirements import check_keys
@@ -17,7 +18,7 @@ from cogumi.errors import Interrupted, StorageError
 from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.report.html import verdict
-from cogumi.store.run_folder import RunFolder, changes_of_run, read_run, run_path
+from cogumi.store.run_folder import RunFolder, changes_of_run, check_root, read_run, run_path
 from cogumi.store.versions import Versions
 
 
@@ -40,6 +41,7 @@ def run_dataset(request: DatasetRequest, prefect: bool) -> dict[str, Any]:
     """Run the dataset stage and return its figures."""
     recipe = request.load()
     check_keys(recipe)
+    check_root(Path(request.root))
     from cogumi.cli.dataset_progress import dataset_progress
     from cogumi.cli.interrupts import run_until_interrupted
     from cogumi.cli.with_prefect import run_flow
@@ -60,16 +62,17 @@ def announce(request: DatasetRequest, recipe: Recipe) -> None:
     """Say what is reused and what will be bought, before the first call. A ledger that cannot be read now, such as one
     that another run is making, is left to the run, which takes the lock first.
     """
+    from cogumi.dataset.estimate import calls_text
     from cogumi.dataset.forecast import existing_run
 
     try:
         folder = existing_run(Path(request.root), request.run)
-        expected = None if folder is None else _forecast(request, recipe)
+        expected = None if folder is None else _forecast(request, recipe, draws=1)
     except StorageError:
         return
     if expected is not None and expected["reused"]:
         note(
-            f"resuming {request.run}: {expected['reused']:,} replies reused, about {expected['calls']:,} calls to buy, "
+            f"resuming {request.run}: {expected['reused']:,} replies reused, about {calls_text(expected)} to buy, "
             f"about ${expected['cost_usd']:,.2f}"
         )
 
@@ -92,8 +95,8 @@ def dataset_forecast(request: DatasetRequest, quiet: bool) -> dict[str, Any]:
     changes = [] if found is None else [change.to_json() for change in found.changes]
     expected = {**_forecast(request, recipe), "changes": changes}
     if not quiet:
-        if found is not None and found.content:
-            note(f"{request.run} was made by another recipe; to make it anew add --change:{found.describe()}")
+        if found is not None:
+            tell_changes(request.run, found, "", request.change)
         say(estimate_text(expected, request.run, RESULTS.width))
         if expected["stops"]:
             warn("the run would stop", expected["stops"])
@@ -109,11 +112,13 @@ def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
     say(f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}")
 
 
-def _forecast(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
+def _forecast(request: DatasetRequest, recipe: Recipe, draws: int | None = None) -> dict[str, Any]:
     from cogumi.dataset.forecast import existing_run, forecast
+    from cogumi.dataset.replay import DRAWS
 
     folder = existing_run(Path(request.root), request.run)
-    return asyncio.run(forecast(recipe, folder, request.read_questions(recipe), request.open_versions()))
+    given, versions = request.read_questions(recipe), request.open_versions()
+    return asyncio.run(forecast(recipe, folder, given, versions, draws or DRAWS))
 
 
 async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cogumi.cli.change_text import tell_changes
 from cogumi.cli.output import note, print_json, say
+from cogumi.cli.stage_inputs import check_inputs
 from cogumi.dataset.request import DatasetRequest
 from cogumi.evaluate.request import ValidateRequest
 from cogumi.recipe import Recipe
 from cogumi.store.finished import finished_figures, note_finished
-from cogumi.store.run_changes import refuse
-from cogumi.store.run_folder import changes_of_run, read_run, run_path
+from cogumi.store.run_changes import RunChanges, refuse
+from cogumi.store.run_folder import changes_of_run, check_root, read_run, run_path
 from cogumi.system.finished_stages import ARTIFACTS, finished_key
 from cogumi.system.request import PipelineRequest
 from cogumi.training.request import BaseRequest, DraftRequest, ModelRequest, TrainRequest
@@ -61,6 +63,7 @@ def run_model_stage(request: ModelRequest, prefect: bool, as_json: bool, dry_run
         if as_json:
             print_json(plan)
         return
+    check_root(Path(request.root))
     made = _made(request, prefect, as_json)
     if as_json:
         folder = str(run_path(Path(request.root), request.run))
@@ -123,6 +126,7 @@ def _made(request: ModelRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     figures = _finished(request, recipe)
     if figures is None:
         _refuse_changes(request, recipe)
+        check_inputs(request, recipe)
         figures = run(prefect)
         _note(request, recipe, figures)
     else:
@@ -159,7 +163,11 @@ def _plan(request: ModelRequest, quiet: bool) -> dict[str, Any]:
         if not quiet:
             say(f"{request.run}: {request.stage} is finished, nothing to train")
         return {"run": request.run, "finished": True}
-    return {**_plan_of_stage(request, quiet), "finished": False}
+    found = _changes(request, recipe)
+    if found is not None and not quiet:
+        tell_changes(request.run, found, request.stage, request.change)
+    changes = [] if found is None else [change.to_json() for change in found.changes]
+    return {**_plan_of_stage(request, quiet), "finished": False, "changes": changes}
 
 
 def _plan_of_stage(request: ModelRequest, quiet: bool) -> dict[str, Any]:
@@ -183,9 +191,15 @@ def _plan_of_stage(request: ModelRequest, quiet: bool) -> dict[str, Any]:
 
 def _refuse_changes(request: ModelRequest, recipe: Recipe) -> None:
     """Raises RunError run-recipe-changed before Prefect or torch are loaded."""
+    found = _changes(request, recipe)
+    if found is not None:
+        refuse(request.run, found, request.stage, request.change)
+
+
+def _changes(request: ModelRequest, recipe: Recipe) -> RunChanges | None:
+    """How the recipe differs from that of the run; None where there is none yet."""
     folder = run_path(Path(request.root), request.run)
-    if (folder / "run.json").is_file():
-        refuse(request.run, changes_of_run(folder, read_run(folder), recipe), request.stage, request.change)
+    return changes_of_run(folder, read_run(folder), recipe) if (folder / "run.json").is_file() else None
 
 
 def _key(request: DatasetRequest | ModelRequest, recipe: Recipe) -> str | None:

@@ -18,7 +18,7 @@ from cogumi.evaluate.suite_stage import make_suite, validation_section_of
 from cogumi.lm.device import device_label
 from cogumi.metrics.formatting import interval, number, percent
 from cogumi.recipe import Recipe
-from cogumi.store.run_folder import RunFolder, run_path
+from cogumi.store.run_folder import RunFolder, changes_of_run, read_run, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.request import fetch_dataset
 
@@ -34,7 +34,11 @@ def run_validate(request: ValidateRequest, prefect: bool) -> dict[str, Any]:
 
 
 def check_rows(request: ValidateRequest, recipe: Recipe) -> None:
-    """The rows to validate on, before anything is trained. Raises RunError training-contaminated, as make_suite."""
+    """The rows to validate on, before anything is trained, so by the run's own recipe for what is to be trained. Raises
+    RunError training-contaminated, as make_suite.
+    """
+    path = run_path(Path(request.root), request.run)
+    recipe = changes_of_run(path, read_run(path), recipe).only_for(request.stage)
     opened = RunFolder.open(Path(request.root), request.run, recipe, request.command, "suite", request.change)
     with progress("validate"), opened as folder:
         make_suite(recipe, folder, folder.dataset)

@@ -88,6 +88,13 @@ def estimate(
     }
 
 
+def calls_text(expected: dict[str, Any]) -> str:
+    """`1,240 calls`, with the range of a forecast's draws where they differ."""
+    low, high = expected.get("calls_range") or (expected["calls"], expected["calls"])
+    spread = f" ({low:,} to {high:,})" if low != high else ""
+    return f"{expected['calls']:,} call{'' if expected['calls'] == 1 else 's'}{spread}"
+
+
 def answer_tokens(stage: str, teacher: TeacherSection) -> int:
     """Completion tokens that an answer of a stage is expected to have, before any was measured."""
     return _completion(stage, teacher, _HARD_TOKENS if stage == "answers_hard" else _EASY_TOKENS)

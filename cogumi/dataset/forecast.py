@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cogumi.dataset.estimate import estimate
+from cogumi.dataset.estimate import calls_text, estimate
 from cogumi.dataset.given import Given
-from cogumi.dataset.replay import Bought, replay
+from cogumi.dataset.replay import DRAWS, Bought, Replayed, replay
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.steps import refuse_without_ledger
 from cogumi.recipe import Recipe, as_of_format
@@ -34,9 +34,14 @@ def existing_run(root: Path, name: str) -> RunFolder | None:
 
 
 async def forecast(
-    recipe: Recipe, folder: RunFolder | None, given: Given | None = None, versions: Versions | None = None
+    recipe: Recipe,
+    folder: RunFolder | None,
+    given: Given | None = None,
+    versions: Versions | None = None,
+    draws: int = DRAWS,
 ) -> dict[str, Any]:
-    """The estimate by stage and in all, with `stops`: the error that the run would end with, or None.
+    """The estimate by stage and in all, with `stops`: the error that the run would end with, or None; `calls_range`:
+    the fewest and the most calls of `draws` simulations of replies that the ledger does not hold.
 
     Raises BudgetError price-unknown; RunError ledger-missing; StorageError of the ledger.
     """
@@ -49,9 +54,9 @@ async def forecast(
         refuse_without_ledger(folder, ledger)
         if not ledger.replies:
             return {**estimate(recipe, ledger, counts), "stops": None}
-        bought = await replay(recipe, folder, given, versions)
-        expected = estimate(recipe, ledger, counts, bought.calls)
-        return {**expected, "reused": bought.reused, "stops": _reason(bought)}
+        found = await replay(recipe, folder, given, versions, draws)
+        expected = estimate(recipe, ledger, counts, found.middle.calls)
+        return {**expected, **_spread(expected, found), "reused": found.middle.reused, "stops": _reason(found.middle)}
     finally:
         ledger.close()
 
@@ -66,8 +71,16 @@ async def check_changes(request: DatasetRequest, recipe: Recipe, versions: Versi
     found = changes_of_run(folder.path, read_run(folder.path), recipe)
     if found.refused_for("", request.change):
         expected = await forecast(recipe, folder, request.read_questions(recipe), versions)
-        price = f"with --change: {expected['calls']:,} calls, about ${expected['cost_usd']:,.2f}"
+        price = f"with --change: {calls_text(expected)}, about ${expected['cost_usd']:,.2f}"
         refuse(request.run, found, "", request.change, price)
+
+
+def _spread(expected: dict[str, Any], found: Replayed) -> dict[str, Any]:
+    """Calls and dollars of the draws with the fewest and the most calls."""
+    low, high = expected["cost_usd_range"]
+    calls = max(1, expected["calls"])
+    prices = [round(low * found.low / calls, 4), round(high * found.high / calls, 4)]
+    return {"calls_range": [found.low, found.high], "draws": found.draws, "cost_usd_range": prices}
 
 
 def _reason(bought: Bought) -> str | None:

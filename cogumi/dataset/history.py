@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -30,6 +30,15 @@ _FAILING = {"clarity": 1, "relevance": 1, "difficulty": 1, "quality": 1}
 _PASS_RATE = 0.9
 """Of a judge that has scored nothing yet."""
 _CRITERIA = tuple(_PASSING)
+Mixing = Literal["level", "row", "side"]
+"""Where the scores of a row that is made up come from, one by one: rows of its mean, or all rows on its side of the
+middle; "row": mostly all four from one row. Which is right depends on how far a judge's criteria go together.
+"""
+MIXINGS: tuple[Mixing, ...] = ("level", "row", "side")
+_WHOLE_ROWS = 0.75
+_GOOD = 7
+_BORROWED = 10
+"""Rows of all cells that count beside a cell's own: a cell of few rows says little."""
 
 
 @dataclass(slots=True)
@@ -71,6 +80,7 @@ class CallHistory:
     alike: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # rows of all cells by their mean, rounded
     unscored: list[float] = field(default_factory=list)  # share of its questions that each judge reply left out
     answering: dict[str, Answering] = field(default_factory=dict)
+    mixing: Mixing = "level"
 
     @staticmethod
     def of(ledger: Ledger, wires: Mapping[tuple[str, str], Wire]) -> CallHistory:
@@ -101,16 +111,37 @@ class CallHistory:
         return self.yields.get(cell) or self.yields.get("") or Yield()
 
     def verdict(self, text: str, cell: str, rng: Random) -> dict[str, Any]:
-        """The row that the judge gave this text, or one that it gave another of the cell."""
+        """The row that the judge gave this text, or one made of those that it gave others of the cell.
+
+        Its scores are those of rows alike in any cell, since a cell has too few to show rare means; `mixing` says how
+        far criteria are taken to go together.
+        """
         known = self.verdicts.get(fingerprint(text))
         if known is not None:
             return known
-        pool = self.pools.get(cell) or self.pools.get("")
-        if not pool:
+        own, every = self.pools.get(cell, []), self.pools.get("", [])
+        if not every:
             return _PASSING if rng.random() < _PASS_RATE else _FAILING
-        row = rng.choice(pool)
-        near = self.alike[_level(row)]  # criteria of rows that are alike: a cell has too few rows to show rare means
+        row = rng.choice(own if rng.random() * (len(own) + _BORROWED) < len(own) else every)
+        near = self._side(row) if self.mixing == "side" else self.alike[_level(row)]
+        if self.mixing == "row" and rng.random() < _WHOLE_ROWS:
+            other = rng.choice(near)
+            return {**row, **{name: other[name] for name in _CRITERIA}}
         return {**row, **{name: rng.choice(near)[name] for name in _CRITERIA}}
+
+    def _side(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of all cells on the same side of the middle: good ones, or bad ones."""
+        good = _level(row) >= _GOOD
+        return [other for level, rows in self.alike.items() if (level >= _GOOD) == good for other in rows]
+
+    def resampled(self, rng: Random) -> CallHistory:
+        """As if the judge's rows had been another sample of as many (bootstrap), which shows how little they say."""
+        pools = {cell: rng.choices(rows, k=len(rows)) for cell, rows in self.pools.items() if cell}
+        every = [row for rows in pools.values() for row in rows]
+        alike: dict[int, list[dict[str, Any]]] = {}
+        for row in every:
+            alike.setdefault(_level(row), []).append(row)
+        return replace(self, pools={**pools, "": every}, alike=alike)
 
     def scored(self, numbers: list[int], rng: Random) -> list[int]:
         """The questions of a judge call that its reply scores; the others are asked about once more."""

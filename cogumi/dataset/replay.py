@@ -1,18 +1,22 @@
 """Replay: the dataset stage run against its own ledger, to know what it would buy. It sends nothing and writes nothing.
 
-    bought = await replay(recipe, folder, given, versions)
-    bought.calls["judge", "judge"]      # calls that a run would make, by stage and teacher
+    found = await replay(recipe, folder, given, versions)
+    found.middle.calls["judge", "judge"]      # calls that a run would make, by stage and teacher
+    found.low, found.high                     # calls in all, of every draw
 
 The same code decides as in a run: requests are made, and looked up by their keys. What has no reply yet is answered
-from what the run's replies have been like so far (`history`), so that what follows from it is counted too.
+from what the run's replies have been like so far (`history`), so that what follows from it is counted too. Such replies
+are drawn several times over, from the run's rows and from samples of them, since a first draw may be a rare one.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
+import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -23,7 +27,7 @@ import orjson
 from cogumi.dataset.context import DatasetRun
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.given import Given
-from cogumi.dataset.history import CallHistory
+from cogumi.dataset.history import MIXINGS, CallHistory
 from cogumi.dataset.progress import Progress
 from cogumi.dataset.prompts import questions_asked_for, questions_to_judge
 from cogumi.dataset.steps import fill
@@ -36,8 +40,12 @@ from cogumi.store.run_folder import RunFolder
 from cogumi.store.versions import Versions
 from cogumi.teachers.budget import Budget
 from cogumi.teachers.staff import Staff, unsent_teachers
+from cogumi.teachers.teacher import LedgeredTeacher
 from cogumi.teachers.types import Cache, Reply, Request, Usage, request_key
 
+DRAWS = 9
+_MOST_S = 3.0
+"""A further draw is begun within this time."""
 _SIMULATED = "simulated reply"
 _TAGS = "<thinking>\n[DRAFT] {0}\n[CRITIQUE] none\n[REVISED] {0}\n</thinking>\n<answer>{0}</answer>"
 
@@ -51,14 +59,40 @@ class Bought:
     stops: RunError | None = None
 
 
-async def replay(recipe: Recipe, folder: RunFolder, given: Given | None, versions: Versions | None) -> Bought:
-    """What the run in `folder` would buy by this recipe, which is one as of the folder's format. Raises as `open_plan`;
-    StorageError of the ledger.
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The draws of a replay: the one in the middle, and the fewest and the most calls of all."""
+
+    middle: Bought
+    low: int
+    high: int
+    draws: int
+
+
+async def replay(
+    recipe: Recipe, folder: RunFolder, given: Given | None, versions: Versions | None, draws: int = DRAWS
+) -> Replayed:
+    """What the run in `folder` would buy by this recipe, which is one as of the folder's format; `draws` at most, fewer
+    where one takes seconds. Raises as `open_plan`; StorageError of the ledger.
     """
+    began, found = time.monotonic(), list[Bought]()
+    histories = _Histories()
+    while len(found) < draws and (not found or time.monotonic() - began < _MOST_S):
+        found.append(await _replay_once(recipe, folder, given, versions, histories, len(found)))
+        if not found[0].calls:
+            break  # nothing is drawn
+    found.sort(key=lambda bought: bought.calls.total())
+    low, high = (found[end].calls.total() for end in (0, -1))
+    return Replayed(found[(len(found) - 1) // 2], low, high, len(found))
+
+
+async def _replay_once(
+    recipe: Recipe, folder: RunFolder, given: Given | None, versions: Versions | None, histories: _Histories, draw: int
+) -> Bought:
     ledger = _UnwrittenLedger.view(folder.ledger_url, folder.name)
     try:
         with tempfile.TemporaryDirectory(prefix="cogumi-replay-") as place:
-            pool = _ReplayPool(recipe, ledger)
+            pool = _ReplayPool(recipe, ledger, histories, draw)
             here = RunFolder(Path(place), folder.name, resumed=True, format=folder.format)
             run = DatasetRun(recipe, here, pool, Progress(), logging.getLogger("cogumi.dataset.replay"))
             run.verify = _verify_unless_simulated
@@ -93,12 +127,26 @@ class _UnwrittenLedger(Ledger):
         return self._kept.get(name) if found is None else found
 
 
+class _Histories:
+    """What replies have been like, read once; each draw mixes the judge's rows in another way."""
+
+    def __init__(self) -> None:
+        self._read: CallHistory | None = None
+
+    def of(self, ledger: Ledger, teachers: Iterable[LedgeredTeacher], draw: int) -> CallHistory:
+        if self._read is None:
+            self._read = CallHistory.of(ledger, {(t.provider, t.model): t.wire for t in teachers})
+        found = self._read if draw == 0 else self._read.resampled(Random(draw))
+        return replace(found, mixing=MIXINGS[draw % len(MIXINGS)])
+
+
 class _ReplayPool(Staff):
     """Teachers that reply from the ledger, and simulate what it does not hold."""
 
-    def __init__(self, recipe: Recipe, ledger: Ledger) -> None:
+    def __init__(self, recipe: Recipe, ledger: Ledger, histories: _Histories, draw: int) -> None:
         super().__init__(recipe, ledger, unsent_teachers(recipe, ledger), Budget(None))
         self.bought = Bought()
+        self._histories, self._draw = histories, draw
 
     async def ask(
         self, name: str, system: str, user: str, *, max_tokens: int, temperature: float | None, stage: str,
@@ -115,14 +163,14 @@ class _ReplayPool(Staff):
 
     @cached_property
     def _history(self) -> CallHistory:
-        return CallHistory.of(self.ledger, {(t.provider, t.model): t.wire for t in self.teachers.values()})
+        return self._histories.of(self.ledger, self.teachers.values(), self._draw)
 
     @cached_property
     def _lengths(self) -> dict[str, list[int]]:
         return {stage: list(answers.tokens.values()) for stage, answers in self._history.answering.items()}
 
     def _simulated(self, stage: str, request: Request, key: str) -> Reply:
-        rng = Random(key)
+        rng = Random(f"{self._draw}/{key}" if self._draw else key)
         if stage == "questions":
             text, finish = self._questions(request.user, key, rng), "stop"
         elif stage == "judge":

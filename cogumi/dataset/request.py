@@ -89,4 +89,5 @@ class DatasetRequest(RecipeRequest):
         if self.dataset:
             words += ["--dataset", self.dataset, "--period", self.period, "--versions", self.versions]
         words += ["--root", self.root] if self.root != ROOT else []
+        words += ["--change"] if self.change else []
         return shlex.join(words)

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,12 @@ async def fill(run: DatasetRun, plan: Plan) -> None:
     while not plan.done:
         orders = plan.to_grow()
         begin_growing(run, orders)
-        await take_grown(run, plan, orders, await bounded(run, [grow(run, order) for order in orders]))
+        await take_grown(run, plan, orders, await bounded(run, [partial(grow, run, order) for order in orders]))
         to_answer = plan.to_answer()
         begin_answering(run, to_answer)
-        await take_answered(run, plan, to_answer, await bounded(run, [answer(run, order) for order in to_answer]))
+        await take_answered(
+            run, plan, to_answer, await bounded(run, [partial(answer, run, order) for order in to_answer])
+        )
         plan.end_pass()
 
 
@@ -147,13 +150,13 @@ def shards_at_once(run: DatasetRun) -> int:
     return _MOST_SHARDS if "batch" in run.routes.values() else _FEW_SHARDS
 
 
-async def bounded(run: DatasetRun, works: list[Coroutine[Any, Any, Pointer]]) -> list[Pointer]:
+async def bounded(run: DatasetRun, works: list[Callable[[], Awaitable[Pointer]]]) -> list[Pointer]:
     """The results of all works in their order, a few at a time."""
     slots = asyncio.Semaphore(shards_at_once(run))
 
-    async def one(work: Coroutine[Any, Any, Pointer]) -> Pointer:
+    async def one(work: Callable[[], Awaitable[Pointer]]) -> Pointer:
         async with slots:
-            return await work
+            return await work()
 
     return await asyncio.gather(*(one(work) for work in works))
 

@@ -37,7 +37,7 @@ def runs_in(path: Path) -> list[str]:
         with engine.connect() as connection:
             return list(connection.execute(select(ATTEMPTS.c.run).distinct().order_by(ATTEMPTS.c.run)).scalars())
     except DBAPIError as error:
-        raise translate(error) from error
+        raise translate(error, engine) from error
     finally:
         engine.dispose()
 
@@ -56,7 +56,7 @@ def _copy(source_url: str, run: str, destination_url: str, as_run: str) -> int:
             with reading.begin():
                 return sum(_copy_table(table, reading, run, writing, as_run) for table in (MEMOS, BATCHES, ATTEMPTS))
     except DBAPIError as error:
-        raise translate(error) from error
+        raise translate(error, source, destination) from error
     finally:
         source.dispose()
         destination.dispose()

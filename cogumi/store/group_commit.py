@@ -92,7 +92,7 @@ class GroupCommit:
                     if rows:
                         apply(connection, rows)
         except DBAPIError as error:
-            return translate(error)
+            return translate(error, self._engine)
         except OSError as error:
             return StorageError("disk-error", f"ledger: {error}")
         self.commits += 1

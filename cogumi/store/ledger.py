@@ -117,7 +117,7 @@ class Ledger:
             ledger.load_keys()
             return ledger
         except DBAPIError as error:
-            raise translate(error) from error
+            raise translate(error, engine) from error
 
     @classmethod
     def view(cls, url: str, run: str) -> Self:

@@ -24,6 +24,8 @@ _ARTIFACTS = {
 }
 _MOST_SHOWN = 20
 _PART_OF_STAGE = {"": "dataset", "draft-sft": "draft", "suite": "validation", "validate": "validation"}
+_ARTIFACT_OF_STAGE = {"": "dataset", "train": "adapter", "validate": "validation"}
+_COMMANDS = {"validation": "validate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,16 @@ class RunChanges:
 
     def describe(self) -> str:
         """One line a key; those that change nothing that is made are not among them."""
-        shown = [change for change in self.changes if part_of_key(change.key) in self.content]
-        more = f"\n    and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
-        return "".join(f"\n    {change}" for change in shown[:_MOST_SHOWN]) + more
+        return _lines([change for change in self.changes if part_of_key(change.key) in self.content])
+
+    def describe_others(self) -> str:
+        """One line a key of those that need no permission."""
+        return _lines([change for change in self.changes if part_of_key(change.key) not in self.content])
+
+    def only_for(self, stage: str) -> Recipe:
+        """The recipe that the run holds, with the part of this stage as it is asked for."""
+        own = part_of(stage)
+        return self.stored.model_copy(update={own: getattr(self.recipe, own)})
 
     def refused_for(self, stage: str, allowed: bool) -> set[str]:
         """The parts that keep `stage` from running: its own unless that is allowed, and those before it."""
@@ -60,6 +69,11 @@ def part_of(stage: str) -> str:
     return _PART_OF_STAGE.get(stage, stage)
 
 
+def artifact_of(stage: str) -> str:
+    """The folder in a run that a stage makes; "" is the dataset's stage."""
+    return _ARTIFACT_OF_STAGE.get(stage, stage)
+
+
 def find_changes(path: Path, ledger_url: str, stored: Recipe, recipe: Recipe) -> RunChanges:
     """Compare the recipe with the one that the run in `path` holds. Raises StorageError of the ledger."""
     changes = recipe_changes(stored, recipe)
@@ -72,10 +86,16 @@ def refuse(name: str, found: RunChanges, stage: str, allowed: bool, price: str =
     refused = found.refused_for(stage, allowed)
     if not refused:
         return
-    before = refused - {part_of(stage)}
-    where = f"; {', '.join(sorted(before))} is changed by its own stage" if before else ""
+    before = [part for part in PARTS if part in refused - {part_of(stage)}]
+    commands = ", ".join(f"cogumi run {_COMMANDS.get(part, part)} --change" for part in before)
+    where = f"; {', '.join(before)}: changed by {commands}, or all stages by cogumi run all --change" if before else ""
     cost = f"\n    {price}" if price else ""
     raise RunError("run-recipe-changed", f"{name}{where}{found.describe()}{cost}")
+
+
+def _lines(changes: list[Change]) -> str:
+    more = f"\n    and {len(changes) - _MOST_SHOWN} more" if len(changes) > _MOST_SHOWN else ""
+    return "".join(f"\n    {change}" for change in changes[:_MOST_SHOWN]) + more
 
 
 def _has_started(path: Path, ledger_url: str, part: str) -> bool:

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import subprocess  # nosec B404 # git only, fixed arguments
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ import orjson
 from cogumi import __version__
 from cogumi.errors import InputError, RunError, StorageError, storage_error
 from cogumi.recipe import Recipe, as_of_format, stored_recipe
-from cogumi.store.files import write_json
-from cogumi.store.run_changes import RunChanges, find_changes, refuse
+from cogumi.store.artifacts import RECEIPT
+from cogumi.store.files import sha256_of, write_json
+from cogumi.store.run_changes import RunChanges, artifact_of, find_changes, part_of, refuse
 
 RUN_FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -62,7 +64,8 @@ class RunFolder:
         """Create or resume a run and hold its lock; a stage that writes to folders of its own has its own lock.
 
         run.json holds the recipe that is used from then on. `change` allows other content in this stage's part of the
-        recipe; what was finished with the content before is kept in `replaced/`.
+        recipe; what was finished with the content before is kept in `replaced/`, and run.json holds the recipe before
+        until something else stands in its place, or the block has ended well.
 
         Raises InputError run-name-refused; RunError run-locked, run-recipe-changed; StorageError run-newer,
         run-damaged, disk-full, disk-error.
@@ -71,6 +74,7 @@ class RunFolder:
         with _lock(path, name, f".lock-{stage}" if stage else ".lock"):
             found = _check_or_write(path, name, recipe, command, stage, change)
             yield RunFolder(path, name, found is not None, found or RUN_FORMAT)
+            _end_change(path)
 
 
 def run_path(root: Path, name: str) -> Path:
@@ -79,8 +83,29 @@ def run_path(root: Path, name: str) -> Path:
     return (root / name).resolve()
 
 
+def check_root(root: Path) -> None:
+    """See that runs can be written below a folder. Raises StorageError path-taken, permission-denied, disk-full,
+    disk-error.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as file:
+            file.write(b"\0")
+    except OSError as error:
+        raise storage_error(error, root) from error
+
+
 def read_run(path: Path) -> dict[str, Any]:
-    """run.json of a folder. Raises RunError run-not-found, StorageError run-damaged or run-newer."""
+    """run.json of a folder, with the recipe by which what stands there was made. Raises RunError run-not-found,
+    StorageError run-damaged or run-newer.
+    """
+    run = _read_file(path)
+    changing = run.pop("changing", None)
+    made_by_it = changing and _receipt_hash(path, changing["artifact"]) != changing["receipt"]
+    return _changed(run, changing) if made_by_it else run
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     file = path / "run.json"
     if not file.is_file():
         raise RunError("run-not-found", str(path))
@@ -115,7 +140,7 @@ def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: 
         found = changes_of_run(path, run, recipe)
         refuse(name, found, stage, change)
         if found.changes:
-            _record(path, run, found, found.merged_recipe(stage), command)
+            _record(path, run, found, stage, command)
         return int(run["format"])
     fresh = {
         "format": RUN_FORMAT,
@@ -132,11 +157,40 @@ def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: 
     return None
 
 
-def _record(path: Path, run: dict[str, Any], found: RunChanges, recipe: dict[str, Any], command: str) -> None:
-    """Write the recipe that is used from now on, and what it was before."""
-    changes = [change.to_json() for change in found.changes]
-    history = [*run.get("changes", []), {"at": _now(), "command": command, "keys": changes}]
-    write_json(path / "run.json", {**run, "recipe": recipe, "command": command or run["command"], "changes": history})
+def _record(path: Path, run: dict[str, Any], found: RunChanges, stage: str, command: str) -> None:
+    """Write the recipe that is used from now on; where that takes the place of what is finished, as one to come."""
+    change = {
+        "at": _now(),
+        "command": command,
+        "keys": [change.to_json() for change in found.changes],
+        "recipe": found.merged_recipe(stage),
+    }
+    artifact = artifact_of(stage)
+    receipt = _receipt_hash(path, artifact)
+    if receipt and part_of(stage) in found.content:
+        write_json(path / "run.json", {**run, "changing": {**change, "artifact": artifact, "receipt": receipt}})
+    else:
+        write_json(path / "run.json", _changed(run, change))
+
+
+def _changed(run: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """run.json with a change carried out, and told of."""
+    history = [*run.get("changes", []), {key: change[key] for key in ("at", "command", "keys")}]
+    return {**run, "recipe": change["recipe"], "command": change["command"] or run["command"], "changes": history}
+
+
+def _end_change(path: Path) -> None:
+    """The stage has ended well: what it was to change is changed, also where the result is the one from before."""
+    run = _read_file(path)
+    changing = run.pop("changing", None)
+    if changing:
+        write_json(path / "run.json", _changed(run, changing))
+
+
+def _receipt_hash(path: Path, artifact: str) -> str:
+    """Of the receipt of an artifact; empty where there is none."""
+    file = path / artifact / RECEIPT
+    return sha256_of(file) if file.is_file() else ""
 
 
 def _now() -> str:

@@ -149,20 +149,21 @@ def prepare(engine: Engine, version: int = SCHEMA_VERSION, migrations: dict[int,
                 steps[step](connection)
             connection.execute(update(META).where(META.c.name == "schema_version").values(value=str(version)))
     except DBAPIError as error:
-        raise translate(error) from error
+        raise translate(error, engine) from error
 
 
-def translate(error: DBAPIError) -> StorageError:
-    """A database error as a StorageError; the URL, which may hold a password, is never in the text."""
+def translate(error: DBAPIError, *engines: Engine) -> StorageError:
+    """A database error as a StorageError that names SQLite's files; a URL, which may hold a password, is not in it."""
     cause = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-    lowered = cause.lower()
+    files = [str(engine.url.database) for engine in engines if engine.dialect.name == "sqlite"]
+    told, lowered = f"ledger{' '.join(['', *files])}: {cause}", cause.lower()
     if "full" in lowered or "no space" in lowered:
-        return StorageError("disk-full", f"ledger: {cause}")
+        return StorageError("disk-full", told)
     if "disk i/o" in lowered or "readonly" in lowered or "unable to open" in lowered:
-        return StorageError("disk-error", f"ledger: {cause}")
+        return StorageError("disk-error", told)
     if "malformed" in lowered or "not a database" in lowered:
-        return StorageError("database-damaged", f"ledger: {cause}")
-    return StorageError("database-unreachable", f"ledger: {cause}")
+        return StorageError("database-damaged", told)
+    return StorageError("database-unreachable", told)
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

@@ -82,6 +82,7 @@ class ModelRequest(RecipeRequest):
         words += [word for name in published for word in (f"--{name}", getattr(self, name))]
         words += ["--versions", self.store] if published else []
         words += ["--root", self.root] if self.root != ROOT else []
+        words += ["--change"] if self.change else []
         return shlex.join(words)
 
 

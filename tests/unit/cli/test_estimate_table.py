@@ -63,7 +63,7 @@ def test_the_dry_run_of_an_older_run_counts_the_guide_that_it_began_with(tmp_pat
 
 def money(**changes: Any) -> str:
     expected = {
-        "stages": estimate(load_recipe("tiny"))["stages"], "cost_usd": 154.74, "cost_usd_range": [108.32, 216.64],
+        "stages": estimate(load_recipe("tiny"))["stages"], "calls": 900, "cost_usd": 154.74, "cost_usd_range": [108.32, 216.64],
         "plain_usd": 458.7, "saving_usd": 303.96, "minutes": 1563.5, "max_usd": None, "guide": None,
     }  # fmt: skip
     return " ".join(estimate_text({**expected, **changes}, "r", 80).split())

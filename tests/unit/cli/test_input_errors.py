@@ -74,6 +74,32 @@ def test_a_taken_port_and_a_root_that_is_a_file_are_told_apart(tmp_path: Path) -
         refused(cogumi("teacher", "serve", "--port", port, cwd=tmp_path), "port-taken", 4)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "exit_code"),
+    [
+        (["dataset", "--root", "file"], "path-taken", 3),
+        (["base", "--root", "file"], "path-taken", 3),
+        (["base", "--run", "none"], "run-without-dataset", 4),
+        (["train", "--run", "none"], "run-without-dataset", 4),
+        (["draft", "--run", "none"], "run-without-dataset", 4),
+        (["validate", "--run", "none"], "run-without-dataset", 4),
+    ],
+)
+def test_what_is_not_there_is_said_before_prefect_starts(
+    tmp_path: Path, arguments: list[str], code: str, exit_code: int
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    refused(cogumi("run", *arguments, cwd=tmp_path, PREFECT_HOME=str(tmp_path / "prefect")), code, exit_code)
+    assert not (tmp_path / "prefect").exists()
+
+
+def test_a_stop_inside_a_flow_is_told_once(tmp_path: Path) -> None:
+    limit = ["--set", "budget.max_usd=0.01"]
+    done = cogumi("run", "dataset", *limit, cwd=tmp_path, PREFECT_HOME=str(tmp_path / "prefect"))
+    refused(done, "budget-reached", 5)
+    assert "ERROR" not in done.stderr and "WARNING" not in done.stderr and "Crash" not in done.stderr, done.stderr
+
+
 def test_a_run_that_keeps_no_row_ends_with_the_commonest_reason(tmp_path: Path) -> None:
     rows = [
         {"question": f"How many is {n}? Explain it shortly.", "domain": "math", "difficulty": "easy"} for n in range(4)
@@ -111,3 +137,4 @@ def test_ctrl_c_twice_ends_in_one_line(tmp_path: Path) -> None:
     assert child.returncode == 130 and time.monotonic() - started < 10
     lines = [line for line in said.splitlines() if "interrupted" in line]
     assert len(lines) == 1 and "Traceback" not in said, said
+    assert "ERROR" not in said and "WARNING" not in said, said

@@ -8,11 +8,17 @@ import pytest
 
 from benchmarks.forecast import try_changes
 from benchmarks.parts.recipe_changes import random_changes
+from cogumi.dataset import replay
 from cogumi.dataset.forecast import check_changes, existing_run, forecast
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import RunError
 from cogumi.store.ledger import Ledger
 from tests.unit.dataset.running import run_stage, tiny
+
+
+@pytest.fixture(autouse=True)
+def _draws_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_MOST_S", 120.0)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -58,6 +64,19 @@ async def test_a_forecast_says_where_the_run_would_stop(tmp_path: Path) -> None:
     await run_stage(tmp_path, tiny())
     expected = await forecast(tiny(dataset__judge__pass_mean=10, dataset__max_rounds=2), existing_run(tmp_path, "r"))
     assert expected["stops"].startswith("cells-short") and expected["calls"] > 0
+
+
+async def test_what_few_replies_can_tell_is_forecast_as_a_range(tmp_path: Path) -> None:
+    await run_stage(tmp_path, tiny())
+    rare = tiny(dataset__judge__pass_mean=9.5)  # which 2 questions in 100 reach, and the run has judged about 100
+    expected = await forecast(rare, existing_run(tmp_path, "r"))
+    low, high = expected["calls_range"]
+    assert 300 < low < expected["calls"] < high and expected["draws"] > 1
+    assert expected["cost_usd_range"][0] < expected["cost_usd"] < expected["cost_usd_range"][1]
+    before = expected["reused"]
+    figures = await run_stage(tmp_path, rare, change=True)
+    bought = figures["calls"] - figures["retries"] - before
+    assert low <= bought <= high, (low, bought, high)
 
 
 async def test_a_change_is_refused_with_its_keys_and_its_price(tmp_path: Path) -> None:

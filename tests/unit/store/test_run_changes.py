@@ -101,6 +101,35 @@ def test_a_change_that_is_allowed_is_recorded_with_what_was_before(tmp_path: Pat
         pass
 
 
+def test_a_change_that_fails_leaves_the_recipe_by_which_what_stands_there_was_made(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "first") as folder:
+        finished(folder.path, "dataset")
+    before = read_run(folder.path)
+    other = load_recipe("tiny", ["dataset.judge.pass_mean=9.5"])
+    with pytest.raises(ZeroDivisionError), RunFolder.open(tmp_path, "a", other, "second", change=True):
+        assert read_run(folder.path) == before
+        raise ZeroDivisionError
+    assert read_run(folder.path) == before
+    with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "third"):
+        pass
+    assert "changing" not in (folder.path / "run.json").read_text()
+
+
+def test_a_change_counts_from_the_moment_that_something_else_stands_there(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "first") as folder:
+        finished(folder.path, "dataset")
+    other = load_recipe("tiny", ["dataset.judge.pass_mean=9.5"])
+    killed = pytest.raises(ZeroDivisionError)
+    with killed, RunFolder.open(tmp_path, "a", other, "second", change=True):
+        finished(folder.path, "dataset", {"pass_mean": 9.5})
+        assert read_run(folder.path)["command"] == "second"
+        raise ZeroDivisionError
+    run = read_run(folder.path)
+    assert run["recipe"]["dataset"]["judge"]["pass_mean"] == 9.5 and len(run["changes"]) == 1
+    with RunFolder.open(tmp_path, "a", other, "second"):
+        pass
+
+
 def test_limits_and_budget_go_into_run_json_without_being_allowed(tmp_path: Path) -> None:
     with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "first") as folder:
         finished(folder.path, "dataset")
@@ -123,12 +152,13 @@ def test_a_stage_changes_its_own_part_and_none_before_it(tmp_path: Path) -> None
         finished(folder.path, "base")
         finished(folder.path, "adapter")
     both = load_recipe("tiny", ["dataset.split.test=0.2", "base.steps=61"])
-    own = pytest.raises(RunError, match="dataset is changed by its own stage")
+    own = pytest.raises(RunError, match="dataset: changed by cogumi run dataset --change")
     with own, RunFolder.open(tmp_path, "a", both, "", "base", change=True):
         pass
     later = load_recipe("tiny", ["base.steps=61", "train.steps=7"])
     with RunFolder.open(tmp_path, "a", later, "", "base", change=True):
-        run = read_run(folder.path)
+        pass
+    run = read_run(folder.path)
     assert run["recipe"]["base"]["steps"] == 61
     assert run["recipe"]["train"]["steps"] == 6  # the adapter was made by it, until its stage is run
     with pytest.raises(RunError, match=r"train\.steps: 6 -> 7"), RunFolder.open(tmp_path, "a", later, "", "train"):
