@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.output import RESULTS, note, print_json, say, say_done, warn
+from cogumi.dataset.lost_ledger import is_lost_file
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.requirements import check_keys
-from cogumi.errors import Interrupted, StorageError
-from cogumi.metrics.formatting import number
+from cogumi.errors import Interrupted, RunError, StorageError
+from cogumi.metrics.formatting import counted, number
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.report.html import verdict
+from cogumi.store.finished import finished_figures
 from cogumi.store.run_folder import RunFolder, changes_of_run, read_run, run_path
 from cogumi.store.versions import Versions
+from cogumi.system.finished_stages import finished_key
 
 
 def request_for(
     recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path, **more: Any
 ) -> DatasetRequest:
-    """A checked request; everything wrong with it is said before anything starts."""
+    """A checked request; everything wrong with it, and with the files of questions, is said before anything starts."""
     load_recipe(recipe, overrides)
     run_path(root, name or "unnamed")
     Versions(more.get("versions", "datasets"), more.get("dataset") or "unnamed")
@@ -32,7 +35,7 @@ def request_for(
     request = DatasetRequest.checked(
         run=name, recipe=recipe, overrides=overrides, questions=paths, root=str(root), **more
     )
-    request.load()
+    request.read_questions(request.load())
     return request.named(period=f"{datetime.now(UTC):%Y-%m-%d}")
 
 
@@ -69,8 +72,8 @@ def announce(request: DatasetRequest, recipe: Recipe) -> None:
         return
     if expected is not None and expected["reused"]:
         note(
-            f"resuming {request.run}: {expected['reused']:,} replies reused, about {expected['calls']:,} calls to buy, "
-            f"about ${expected['cost_usd']:,.2f}"
+            f"resuming {request.run}: {expected['reused']:,} replies reused, about "
+            f"{counted(expected['calls'], 'call')} to buy, about ${expected['cost_usd']:,.2f}"
         )
 
 
@@ -82,7 +85,9 @@ def show_forecast(request: DatasetRequest, as_json: bool) -> None:
 
 
 def dataset_forecast(request: DatasetRequest, quiet: bool) -> dict[str, Any]:
-    """The forecast with `changes`, the keys that differ from the run that exists; printed unless it is to be quiet."""
+    """The forecast with `changes`, the keys that differ from the run that exists, and `finished`; printed unless it is
+    to be quiet. A finished run needs no ledger for it: it buys nothing.
+    """
     from cogumi.cli.estimate_table import estimate_text
     from cogumi.dataset.forecast import existing_run
 
@@ -90,7 +95,12 @@ def dataset_forecast(request: DatasetRequest, quiet: bool) -> dict[str, Any]:
     folder = existing_run(Path(request.root), request.run)
     found = None if folder is None else changes_of_run(folder.path, read_run(folder.path), recipe)
     changes = [] if found is None else [change.to_json() for change in found.changes]
-    expected = {**_forecast(request, recipe), "changes": changes}
+    try:
+        expected = {**_forecast(request, recipe), "changes": changes, "finished": is_finished(request, recipe)}
+    except RunError as error:
+        if error.code != "ledger-missing" or not is_finished(request, recipe):
+            raise
+        return {**_nothing_to_buy(request, recipe, quiet), "changes": changes}
     if not quiet:
         if found is not None and found.content:
             note(f"{request.run} was made by another recipe; to make it anew add --change:{found.describe()}")
@@ -107,6 +117,34 @@ def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
     if figures["rehearsal"]:
         say("a rehearsal: the loopback provider wrote, judged and answered; its cost is simulated")
     say(f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}")
+    if is_lost_file(folder):
+        warn_of_lost_ledger(request)
+
+
+def is_finished(request: DatasetRequest, recipe: Recipe) -> bool:
+    """Whether the run holds the dataset that this request asks for, whole."""
+    folder = run_path(Path(request.root), request.run)
+    if not (folder / "report.html").is_file():
+        return False
+    key = finished_key("dataset", recipe, folder, request.questions, [request.dataset])
+    return key is not None and finished_figures(folder, "dataset", key) is not None
+
+
+def warn_of_lost_ledger(request: DatasetRequest) -> None:
+    warn(
+        f"the ledger of {request.run} is gone",
+        f"another recipe would buy every reply again; cogumi ledger restore BACKUP --to {request.run} brings it back",
+    )
+
+
+def _nothing_to_buy(request: DatasetRequest, recipe: Recipe, quiet: bool) -> dict[str, Any]:
+    """The forecast of a finished run whose ledger is gone."""
+    from cogumi.dataset.estimate import estimate
+
+    if not quiet:
+        say(f"{request.run}: the dataset is finished, nothing to buy")
+    warn_of_lost_ledger(request)
+    return {**estimate(recipe, counts={}), "stops": None, "finished": True}
 
 
 def _forecast(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]:
