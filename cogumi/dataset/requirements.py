@@ -21,4 +21,5 @@ def check_keys(recipe: Recipe, teachers: Iterable[str] | None = None) -> None:
         if section.api_key_env and not key_for(section.api_key_env):
             missing.setdefault(section.api_key_env, []).append(name)
     if missing:
-        raise InputError("key-missing", "; ".join(f"{key} (teachers {', '.join(of)})" for key, of in missing.items()))
+        needs = (f"{key} (teacher{'s' if len(of) > 1 else ''} {', '.join(of)})" for key, of in missing.items())
+        raise InputError("key-missing", "; ".join(needs))
