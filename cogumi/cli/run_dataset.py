@@ -15,7 +15,7 @@ from cogumi.dataset.lost_ledger import is_lost_file
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.requirements import check_keys
 from cogumi.errors import Interrupted, RunError, StorageError
-from cogumi.metrics.formatting import counted, number
+from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.report.html import verdict
 from cogumi.store.finished import finished_figures
@@ -72,8 +72,8 @@ def announce(request: DatasetRequest, recipe: Recipe) -> None:
         return
     if expected is not None and expected["reused"]:
         note(
-            f"resuming {request.run}: {expected['reused']:,} replies reused, about "
-            f"{counted(expected['calls'], 'call')} to buy, about ${expected['cost_usd']:,.2f}"
+            f"resuming {request.run}: {expected['reused']:,} replies reused, about {expected['calls']:,} calls to buy, "
+            f"about ${expected['cost_usd']:,.2f}"
         )
 
 
