@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 os.environ["COLUMNS"] = "100"
 
@@ -87,8 +89,9 @@ def _section(path: str, model: type[BaseModel], parts: list[str], seen: set[type
     seen.add(model)
     rows, inner = [], []
     for name, field in model.model_fields.items():
-        kind = str(field.annotation).replace("typing.", "").replace("cogumi.recipe.sections.", "").replace("|", "\\|")
-        kind = getattr(field.annotation, "__name__", kind) if isinstance(field.annotation, type) else kind
+        plain = _without_bounds(field.annotation)
+        kind = str(plain).replace("typing.", "").replace("cogumi.recipe.sections.", "").replace("|", "\\|")
+        kind = getattr(plain, "__name__", kind) if isinstance(plain, type) else kind
         default = (
             ""
             if field.default is PydanticUndefined
@@ -96,8 +99,7 @@ def _section(path: str, model: type[BaseModel], parts: list[str], seen: set[type
             if not isinstance(field.default, BaseModel)
             else ""
         )
-        kind = re.sub(r"Annotated\[(\w+), .*\)\]", r"\1", kind)  # bounds are checked, not shown
-        rows.append(f"| `{name}` | {kind.split(', FieldInfo')[0]} | {default} | {field.description or ''} |")
+        rows.append(f"| `{name}` | {kind} | {default} | {field.description or ''} |")
         inner += [(name, found) for found in _models(field.annotation) if found not in seen]
     doc = (model.__doc__ or "").strip()
     parts.append(
@@ -108,6 +110,16 @@ def _section(path: str, model: type[BaseModel], parts: list[str], seen: set[type
     for name, found in inner:
         if found not in seen:
             _section(f"{path}.{name}".strip("."), found, parts, seen)
+
+
+def _without_bounds(annotation: Any) -> Any:
+    """The type alone: what is checked beside it is not shown."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _without_bounds(inner[0])
+    if origin in (Union, UnionType):
+        return reduce(or_, map(_without_bounds, inner))
+    return origin[tuple(map(_without_bounds, inner))] if origin in (dict, list, tuple) else annotation
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

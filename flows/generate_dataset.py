@@ -69,6 +69,7 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
     with keys_given(await credentials(request)):
         check_keys(recipe)
         versions = await open_versions(request)
+        request.read_questions(recipe)  # what cannot be read is said before anybody is asked to approve
         await check_changes(request, recipe, versions)
         await approval(request, recipe, versions)
         return await _generate(request, recipe, versions)

@@ -20,7 +20,7 @@ from cogumi.cli.chosen import (
 from cogumi.cli.output import JsonOption, print_json, say, say_done
 from cogumi.cli.progress import progress
 from cogumi.lm.device import device_label
-from cogumi.metrics.formatting import Sample, interval, number
+from cogumi.metrics.formatting import Sample, counted, interval, number
 from cogumi.recipe import content_hash
 from cogumi.store.artifacts import new_artifact
 from cogumi.store.files import read_json, sha256_of
@@ -34,7 +34,9 @@ def adapt(
     adapter: Path | None = AdapterOption,
     base: str = BaseOption,
     out: Path | None = typer.Option(None, "--out", "-o", help="Folder to write; default: adapted/NAME in the run's."),
-    steps: int | None = typer.Option(None, "--steps", help="Steps of gradient descent; default: as in training."),
+    steps: int | None = typer.Option(
+        None, "--steps", min=1, help="Steps of gradient descent; default: as in training."
+    ),
     force: bool = typer.Option(False, "--force", help="Adapt also where the examples do not help each other."),
     root: Path = RootOption,
     as_json: bool = JsonOption,
@@ -49,12 +51,12 @@ def adapt(
         print_json(told)
         return
     say_done(
-        f"{told['examples']} examples, {told['steps']} steps in {number(told['adapt_seconds'], '.2f')} s on "
-        f"{device_label(told['device'])}"
+        f"{counted(told['examples'], 'example')}, {counted(told['steps'], 'step')} in "
+        f"{number(told['adapt_seconds'], '.2f')} s on {device_label(told['device'])}"
     )
     if told["gain_mean"] is not None:
         of, ends = Sample(told["examples"], "examples"), (told["gain_low"], told["gain_high"])
-        gain = f"{number(told['gain_mean'], '+.3f')} nats a token ({interval(ends, '+.3f', of)})"
+        gain = f"{number(told['gain_mean'], '+.3f')} nats per token ({interval(ends, '+.3f', of)})"
         say(f"  left out in turn, an example gains {gain}")
     say(f"  adapter: {place}")
 

@@ -12,7 +12,7 @@ from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.cli.progress import progress
 from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import stored_recipe
-from cogumi.store.run_folder import RunFolder, read_run, run_path
+from cogumi.store.run_folder import RunFolder, ledger_url, read_run, run_path
 
 
 def batches(
@@ -24,14 +24,16 @@ def batches(
     """List a run's batches. What a cancelled one had answered is still read when the run is resumed."""
     folder = run_path(root, name)
     from cogumi.dataset.cancel import cancel_batches
+    from cogumi.dataset.lost_ledger import refuse_without_ledger
     from cogumi.store.ledger import Ledger
 
     run = read_run(folder)
     recipe = stored_recipe(run["recipe"], run["format"])
-    with progress("batches"):
-        cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
-    ledger = Ledger.view(RunFolder(folder, name, True).ledger_url, name)
+    ledger = Ledger.view(ledger_url(folder), name)
     try:
+        refuse_without_ledger(RunFolder(folder, name, True), ledger)
+        with progress("batches"):
+            cancelled = asyncio.run(cancel_batches(DatasetRequest(run=name, root=str(root)), recipe)) if cancel else []
         found = ledger.batches()
     finally:
         ledger.close()

@@ -20,6 +20,7 @@ from cogumi.evaluate.harness import export
 from cogumi.evaluate.row import BenchmarkRow
 from cogumi.evaluate.sample import ROWS, SEED, stratified
 from cogumi.evaluate.suite import SUITE, read_suite
+from cogumi.recipe import MAX_SEED
 from cogumi.store.files import write_jsonl
 
 app = typer.Typer(help="Benchmarks: what a file is, and the rows to validate on.", no_args_is_help=True)
@@ -66,7 +67,9 @@ def look(
 def sample(
     given: list[str] = typer.Argument(help="NAME=PATH of each benchmark."),
     count: int = typer.Option(ROWS, "--rows", min=1, help="Rows of each."),
-    seed: int = typer.Option(SEED, "--seed", help="Which rows; the same seed gives the same ones."),
+    seed: int = typer.Option(
+        SEED, "--seed", min=0, max=MAX_SEED, help="Which rows; the same seed gives the same ones."
+    ),
     out: Path = typer.Option(Path("validation_test.jsonl"), "--out", "-o", help="File to write."),
     as_json: bool = JsonOption,
 ) -> None:
@@ -93,7 +96,7 @@ def contamination(
     out: Path | None = typer.Option(None, "--out", "-o", help="File for the rows that do: number, benchmark, how."),
     as_json: bool = JsonOption,
 ) -> None:
-    """Training rows that hold benchmark questions: letter for letter, thirteen words on end, or nearly."""
+    """Training rows that hold benchmark questions: letter for letter, by a 13-gram overlap, or nearly."""
     file = rows / "train.jsonl" if rows.is_dir() else rows
     with progress("contamination"):
         sources = {name: check(name, _read(name, place)).rows for name, place in map(_named, given)}

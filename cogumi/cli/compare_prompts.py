@@ -40,7 +40,7 @@ def compare_prompts(
     name: str = typer.Option("", "--name", help="Run folder of the comparison; by default compare-RECIPE."),
     root: Path = typer.Option(Path("runs"), "--root", help="Folder that holds the runs."),
     rehearse: bool = typer.Option(
-        False, "--rehearse", help="The embedded provider in place of teacher and judge: no key, simulated cost."
+        False, "--rehearse", help="The embedded provider instead of teacher and judge: no key, simulated cost."
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="The price, without a call."),
     yes: bool = typer.Option(False, "--yes", help="Accept the price; needed where there is no terminal to ask at."),
@@ -51,6 +51,8 @@ def compare_prompts(
     loaded = as_rehearsal(loaded) if rehearse else loaded
     drawn = _questions(loaded, stage, questions, run, rows, root)
     comparison = _comparison(loaded, stage, a, b, drawn.questions)
+    if not dry_run:
+        check_keys(loaded, comparison.called)
     name = name or f"compare-{loaded.name}"
     price = _price(comparison, run_path(root, name), name)
     text = price_text(comparison, price, name, drawn.left_out, RESULTS.width)
@@ -59,7 +61,6 @@ def compare_prompts(
         print_json(figures) if as_json else say(text)
         return
     note(text)
-    check_keys(loaded)
     _accept(price, loaded, yes)
     figures |= _compared(comparison, root, name)
     if as_json:
@@ -115,10 +116,11 @@ def _accept(price: ComparisonPrice, recipe: Recipe, yes: bool) -> None:
     """Ask, where real money would be spent. Raises InputError price-not-accepted."""
     if yes or recipe.rehearsal or price.cost_usd == 0:
         return
+    most = f"at most about ${price.cost_usd:,.2f}"
     if not sys.stdin.isatty():
-        raise InputError("price-not-accepted", f"about ${price.cost_usd:,.2f}, and there is no terminal to ask at")
-    if not typer.confirm(f"Spend about ${price.cost_usd:,.2f}?", err=True):
-        raise InputError("price-not-accepted", f"about ${price.cost_usd:,.2f}")
+        raise InputError("price-not-accepted", f"{most}, and there is no terminal to ask at")
+    if not typer.confirm(f"Spend {most}?", err=True):
+        raise InputError("price-not-accepted", most)
 
 
 def _compared(comparison: Comparison, root: Path, name: str) -> dict[str, Any]:

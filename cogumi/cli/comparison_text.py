@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cogumi.cli.estimate_table import aligned, folded
-from cogumi.metrics.formatting import Sample, interval, number, percent, usd
+from cogumi.metrics.formatting import Sample, counted, interval, number, percent, usd
 
 if TYPE_CHECKING:
     from cogumi.dataset.compare_prompts import Comparison, ComparisonPrice
@@ -19,12 +19,13 @@ def price_text(
     """What is left to buy, and for how much; `left_out` counts questions by the reason why they are not compared on."""
     low, high = price.to_json()["cost_usd_range"]
     sentences = [
-        f"{run}: {comparison.a.name} (a) against {comparison.b.name} (b), {len(comparison.questions):,} questions of "
-        f"{comparison.stage}",
-        f"to buy: {price.answers:,} answers by {comparison.teacher.model} (${price.answers_usd:,.2f}), "
-        f"{price.judgements:,} judgements by {comparison.judge.model} (${price.judgements_usd:,.2f}), all as single "
-        f"calls; {price.reused:,} replies reused",
-        f"about ${price.cost_usd:,.2f} (${low:,.2f} to ${high:,.2f})",
+        f"{run}: {comparison.a.name} (a) against {comparison.b.name} (b), "
+        f"{counted(len(comparison.questions), 'question')} of {comparison.stage}",
+        f"to buy: {counted(price.answers, 'answer')} by {comparison.teacher.model} (${price.answers_usd:,.2f}), "
+        f"{'at most ' if price.answers else ''}{counted(price.judgements, 'judgement')} by {comparison.judge.model} "
+        f"(${price.judgements_usd:,.2f}), all as single calls; {price.reused:,} replies reused",
+        f"at most about ${price.cost_usd:,.2f} (${low:,.2f} to ${high:,.2f}: tokens are estimated, and only pairs of "
+        "usable answers that differ are judged)",
     ]
     if left_out:
         sentences.insert(1, f"questions left out: {_counts(left_out)}")
@@ -72,7 +73,7 @@ def _verdict(figures: dict[str, Any]) -> str:
     unsure = f"; a true difference of 10 points would be seen {seen} of the time"
     ends = interval((gain["low"], gain["high"]), "+.1%", pairs)
     return (
-        f"{figures['verdict']}: {names}, judged by {figures['judge']}; wins of b less wins of a: "
+        f"{figures['verdict']}: {names}, judged by {figures['judge']}; wins of b minus wins of a: "
         f"{percent(gain['mean'], '+.1%', pairs)} of the pairs ({ends}), {figures['test']}, "
         f"p = {number(figures['p'], '.3g', pairs)}{unsure if figures['verdict'] == 'inconclusive' else ''}"
     )
@@ -80,13 +81,13 @@ def _verdict(figures: dict[str, Any]) -> str:
 
 def _position(position: dict[str, Any]) -> str:
     if position["first_share"] is None:
-        return f"position: none of {position['judgements']:,} judgements preferred an answer"
+        return f"position: none of {counted(position['judgements'], 'judgement')} preferred an answer"
     ends = interval(position["ci95"], ".1%")
     return (
         f"position: the answer that stood first was preferred in {position['first']:,} of "
         f"{position['first'] + position['second']:,} judgements ({ends}, "
         f"p = {number(position['p'], '.3g')}); "
-        f"{position['inconsistent']:,} pairs had opposite winners in the two orders and count as equal"
+        f"{counted(position['inconsistent'], 'pair')} had opposite winners in the two orders and counted as equal"
     )
 
 

@@ -134,7 +134,7 @@ def _fsync(root: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
         each = (time.perf_counter() - began) / 20
-    return f"{each * 1000:.1f} ms an fsync"
+    return f"{each * 1000:.1f} ms per fsync"
 
 
 def _ledger() -> str:
@@ -179,7 +179,7 @@ def _prefect_api() -> str:
 def _price_check(section: TeacherSection) -> Check:
     def check() -> str:
         price = price_of(section)
-        return f"{section.model}: ${price.prompt / 1000:g} in, ${price.completion / 1000:g} out a million tokens"
+        return f"{section.model}: ${price.prompt / 1000:g} in, ${price.completion / 1000:g} out per million tokens"
 
     return check
 

@@ -17,7 +17,7 @@ from cogumi.evaluate.request import Candidate
 from cogumi.evaluate.row import BenchmarkRow, Scoring
 from cogumi.evaluate.suite import SUITE, read_suite
 from cogumi.phases import report_phase
-from cogumi.recipe import ValidationSection
+from cogumi.recipe import MAX_SEED, ValidationSection
 from cogumi.sandbox import Sandbox, open_sandbox
 
 
@@ -36,7 +36,7 @@ def evaluate(
     most_loss: float | None = typer.Option(
         None, "--gate", min=0, help="Accuracy that the last model may lose to the first; an error where it is more."
     ),
-    seed: int = typer.Option(42, "--seed", help="Of sampled answers and samples shown."),
+    seed: int = typer.Option(42, "--seed", min=0, max=MAX_SEED, help="Of sampled answers and samples shown."),
     as_json: bool = JsonOption,
 ) -> None:
     """Score models on the same rows and compare the others with the first, pair by pair."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import typer
@@ -10,7 +9,8 @@ import typer
 from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.cli.progress import progress
 from cogumi.errors import RunError
-from cogumi.store.run_folder import read_run, run_path
+from cogumi.metrics.formatting import counted
+from cogumi.store.run_folder import RunFolder, ledger_url, read_run, run_path
 
 app = typer.Typer(help="The record of every call: totals, backup, restore.", no_args_is_help=True)
 _ROOT = typer.Option(Path("runs"), "--root", help="Folder that holds the runs.")
@@ -21,10 +21,12 @@ def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_jso
     """Attempts and money by stage, model and state."""
     folder = run_path(root, name)
     read_run(folder)
+    from cogumi.dataset.lost_ledger import refuse_without_ledger
     from cogumi.store.ledger import Ledger
 
-    ledger = Ledger.view(_url(folder), name)
+    ledger = Ledger.view(ledger_url(folder), name)
     try:
+        refuse_without_ledger(RunFolder(folder, name, True), ledger)
         rows = ledger.table("stage", "model", "state")
     finally:
         ledger.close()
@@ -58,10 +60,10 @@ def backup_command(
     from cogumi.store.backup import backup
 
     with progress("ledger backup"):
-        copied = backup(_url(folder), name, destination)
+        copied = backup(ledger_url(folder), name, destination)
     _say(
         {"attempts": copied, "file": str(destination)},
-        f"{copied:,} attempts copied to {destination}",
+        f"{counted(copied, 'attempt')} copied to {destination}",
         as_json,
     )
 
@@ -84,12 +86,8 @@ def restore_command(
     if not held:
         raise RunError("run-not-found", f"{source} holds no run")
     with progress("ledger restore"):
-        copied = restore(source, name if name in held else held[0], _url(folder), name)
-    _say({"attempts": copied, "run": name}, f"{copied:,} attempts restored into {name}", as_json)
-
-
-def _url(folder: Path) -> str:
-    return os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}"
+        copied = restore(source, name if name in held else held[0], ledger_url(folder), name)
+    _say({"attempts": copied, "run": name}, f"{counted(copied, 'attempt')} restored into {name}", as_json)
 
 
 def _say(value: dict[str, object], words: str, as_json: bool) -> None:

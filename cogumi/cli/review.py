@@ -13,6 +13,7 @@ from cogumi.cli.output import JsonOption, print_json, say
 from cogumi.dataset.published import Published, open_published
 from cogumi.dataset.review import ReviewFormat, export_review, read_decisions
 from cogumi.errors import InputError
+from cogumi.metrics.formatting import counted
 from cogumi.store.versions import Versions
 
 app = typer.Typer(help="Review rows by people, and carry out what they decide.", no_args_is_help=True)
@@ -38,7 +39,7 @@ def export(
     if as_json:
         print_json({"rows": count, "file": str(path)})
     else:
-        say(f"{count:,} rows in {path}")
+        say(f"{counted(count, 'row')} in {path}")
 
 
 @app.command("apply")

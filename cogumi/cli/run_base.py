@@ -1,4 +1,4 @@
-"""`cogumi run base`: a base model trained from nothing on a run's dataset, or on a published one."""
+"""`cogumi run base`: a base model trained from scratch on a run's dataset, or on a published one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def show_base(request: BaseRequest, figures: dict[str, Any]) -> None:
     where = device_label(figures["device"])
     say_done(
         f"base of {figures['parameters'] / 1e6:,.1f}M parameters, {figures['steps']:,} steps on "
-        f"{where}: {number(figures['nll_last'], '.3f')} nats a held-out token; without context "
+        f"{where}: {number(figures['nll_last'], '.3f')} nats per held-out token; without context "
         f"{number(figures['nll_unigram'], '.3f')}"
     )
     if not figures["learned"]:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.change_text import tell_changes
+from cogumi.cli.finished import figures_of_finished
 from cogumi.cli.output import RESULTS, note, print_json, say, say_done, warn
+from cogumi.dataset.lost_ledger import is_lost_file
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.requirements import check_keys
-from cogumi.errors import Interrupted, StorageError
+from cogumi.errors import Interrupted, RunError, StorageError
 from cogumi.metrics.formatting import number
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.report.html import verdict
@@ -25,7 +27,7 @@ from cogumi.store.versions import Versions
 def request_for(
     recipe: str, name: str, overrides: list[str], questions: list[Path], root: Path, **more: Any
 ) -> DatasetRequest:
-    """A checked request; everything wrong with it is said before anything starts."""
+    """A checked request; everything wrong with it, and with the files of questions, is said before anything starts."""
     load_recipe(recipe, overrides)
     run_path(root, name or "unnamed")
     Versions(more.get("versions", "datasets"), more.get("dataset") or "unnamed")
@@ -33,7 +35,7 @@ def request_for(
     request = DatasetRequest.checked(
         run=name, recipe=recipe, overrides=overrides, questions=paths, root=str(root), **more
     )
-    request.load()
+    request.read_questions(request.load())
     return request.named(period=f"{datetime.now(UTC):%Y-%m-%d}")
 
 
@@ -85,7 +87,9 @@ def show_forecast(request: DatasetRequest, as_json: bool) -> None:
 
 
 def dataset_forecast(request: DatasetRequest, quiet: bool) -> dict[str, Any]:
-    """The forecast with `changes`, the keys that differ from the run that exists; printed unless it is to be quiet."""
+    """The forecast with `changes`, the keys that differ from the run that exists, and `finished`; printed unless it is
+    to be quiet. A finished run needs no ledger for it: it buys nothing.
+    """
     from cogumi.cli.estimate_table import estimate_text
     from cogumi.dataset.forecast import existing_run
 
@@ -93,7 +97,13 @@ def dataset_forecast(request: DatasetRequest, quiet: bool) -> dict[str, Any]:
     folder = existing_run(Path(request.root), request.run)
     found = None if folder is None else changes_of_run(folder.path, read_run(folder.path), recipe)
     changes = [] if found is None else [change.to_json() for change in found.changes]
-    expected = {**_forecast(request, recipe), "changes": changes}
+    finished = figures_of_finished(request, recipe) is not None
+    try:
+        expected = {**_forecast(request, recipe), "changes": changes, "finished": finished}
+    except RunError as error:
+        if error.code != "ledger-missing" or not finished:
+            raise
+        return {**_nothing_to_buy(request, recipe, quiet), "changes": changes}
     if not quiet:
         if found is not None:
             tell_changes(request.run, found, "", request.change)
@@ -110,6 +120,26 @@ def show_figures(request: DatasetRequest, figures: dict[str, Any]) -> None:
     if figures["rehearsal"]:
         say("a rehearsal: the loopback provider wrote, judged and answered; its cost is simulated")
     say(f"  dataset: {folder / 'dataset'}\n  report:  {folder / 'report.html'}")
+
+
+def warn_of_lost_ledger(request: DatasetRequest) -> None:
+    """Say so where the ledger of a finished run is gone."""
+    if not is_lost_file(run_path(Path(request.root), request.run)):
+        return
+    warn(
+        f"the ledger of {request.run} is gone",
+        f"another recipe would buy every reply again; cogumi ledger restore BACKUP --to {request.run} brings it back",
+    )
+
+
+def _nothing_to_buy(request: DatasetRequest, recipe: Recipe, quiet: bool) -> dict[str, Any]:
+    """The forecast of a finished run whose ledger is gone."""
+    from cogumi.dataset.estimate import estimate
+
+    if not quiet:
+        say(f"{request.run}: the dataset is finished, nothing to buy")
+    warn_of_lost_ledger(request)
+    return {**estimate(recipe, counts={}), "calls_range": [0, 0], "draws": 0, "stops": None, "finished": True}
 
 
 def _forecast(request: DatasetRequest, recipe: Recipe, draws: int | None = None) -> dict[str, Any]:

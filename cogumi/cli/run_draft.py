@@ -62,12 +62,12 @@ def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
     say_done(
         f"draft of {figures['parameters'] / 1e6:,.2f}M parameters for {figures['target']} on "
         f"{device_label(figures['device'])}: proposals taken: {percent(figures['draft_alpha'], of=of)}; "
-        f"tokens a round of {figures['proposals']} proposals: {number(figures['draft_acceptance_length'], '.2f', of)}"
+        f"tokens per round of {figures['proposals']} proposals: {number(figures['draft_acceptance_length'], '.2f', of)}"
     )
     if "transplant" in figures:
         say(
-            "  the target's words in place of its own: {same:,} the same, {spelled:,} spelled by {pieces} pieces, "
-            "{stand_in} by part, {unknown:,} unknown".format(
+            "  the target's vocabulary instead of its own: {same:,} tokens the same, {spelled:,} spelled by "
+            "{pieces} pieces, {stand_in} by part, {unknown:,} unknown".format(
                 pieces=number(figures["transplant"]["mean_pieces"]), **figures["transplant"]
             )
         )
@@ -76,8 +76,8 @@ def show_draft(request: DraftRequest, figures: dict[str, Any]) -> None:
          interval(row["length_ci95"], ".3f", tasks), percent(row["share"], of=of)]
         for row in figures["table"]
     ]  # fmt: skip
-    title = f"{figures['prompts']} held-out prompts, {figures['proposals']} proposals a round"
-    print_table(title, ["draft", "decoding", "alpha", "tokens a round", "95%", "taken"], rows)
+    title = f"{figures['prompts']} held-out prompts, {figures['proposals']} proposals per round"
+    print_table(title, ["draft", "decoding", "alpha", "tokens per round", "95%", "taken"], rows)
     say(f"  {figures['verdict']}")
     place = figures.get("artifact") or folder / "draft"
     say(f"  draft:   {place}")

@@ -18,7 +18,7 @@ QuestionsOption = typer.Option(
     [], "--questions", help="Existing questions (.jsonl files or folders) instead of generated ones."
 )
 RehearseOption = typer.Option(
-    False, "--rehearse", help="The embedded provider in place of every teacher: no key, simulated cost."
+    False, "--rehearse", help="The embedded provider instead of every teacher: no key, simulated cost."
 )
 PublishOption = typer.Option("", "--dataset", help="Publish the result as the next version of this dataset.")
 DatasetOption = typer.Option("", "--dataset", help="Train on this published dataset, NAME or NAME@VERSION.")

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.cli.change_text import tell_changes
+from cogumi.cli.finished import StageRequest, figures_of_finished, remember_finished
 from cogumi.cli.output import note, print_json, say
 from cogumi.cli.stage_inputs import check_inputs
 from cogumi.dataset.request import DatasetRequest
 from cogumi.evaluate.request import ValidateRequest
 from cogumi.recipe import Recipe
-from cogumi.store.finished import finished_figures, note_finished
 from cogumi.store.run_changes import RunChanges, refuse
 from cogumi.store.run_folder import changes_of_run, check_root, read_run, run_path
-from cogumi.system.finished_stages import ARTIFACTS, finished_key
+from cogumi.system.finished_stages import ARTIFACTS
 from cogumi.system.request import PipelineRequest
 from cogumi.training.request import BaseRequest, DraftRequest, ModelRequest, TrainRequest
 
@@ -46,7 +46,7 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
         "draft": partial(asked.draft, "", ""),
         "validate": partial(asked.validation, ""),
     }
-    if "validate" in wanted and _finished(asked.validation(""), recipe) is None:
+    if "validate" in wanted and figures_of_finished(asked.validation(""), recipe) is None:
         from cogumi.cli.run_validate import check_rows
 
         check_rows(asked.validation(""), recipe)
@@ -106,14 +106,15 @@ def _claim(recipe: Recipe, wanted: list[str]) -> None:
 
 def _dataset(request: DatasetRequest, recipe: Recipe, prefect: bool, quiet: bool) -> dict[str, Any]:
     """The dataset's figures: those of the finished one, or of the run."""
-    figures = _finished(request, recipe)
-    from cogumi.cli.run_dataset import run_dataset, show_figures
+    figures = figures_of_finished(request, recipe)
+    from cogumi.cli.run_dataset import run_dataset, show_figures, warn_of_lost_ledger
 
     if figures is None:
         figures = run_dataset(request, prefect)
-        _note(request, recipe, figures)
+        remember_finished(request, recipe, figures)
     else:
         note(f"{request.run}: the dataset is finished, nothing to buy")
+        warn_of_lost_ledger(request)
     if not quiet:
         show_figures(request, figures)
     return figures
@@ -123,12 +124,12 @@ def _made(request: ModelRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
     """Run a training stage, or take what it has finished; shows what it made unless it is to be quiet."""
     recipe = request.load()
     run, show = _runner(request)
-    figures = _finished(request, recipe)
+    figures = figures_of_finished(request, recipe)
     if figures is None:
         _refuse_changes(request, recipe)
         check_inputs(request, recipe)
         figures = run(prefect)
-        _note(request, recipe, figures)
+        remember_finished(request, recipe, figures)
     else:
         note(f"{request.run}: {request.stage} is finished, nothing to train")
     if not quiet:
@@ -159,7 +160,7 @@ def _runner(request: ModelRequest) -> tuple[Callable[[bool], dict[str, Any]], Ca
 def _plan(request: ModelRequest, quiet: bool) -> dict[str, Any]:
     """The dry run of a training stage; printed unless it is to be quiet. A finished stage has nothing to do."""
     recipe = request.load()
-    if _finished(request, recipe) is not None:
+    if figures_of_finished(request, recipe) is not None:
         if not quiet:
             say(f"{request.run}: {request.stage} is finished, nothing to train")
         return {"run": request.run, "finished": True}
@@ -202,36 +203,9 @@ def _changes(request: ModelRequest, recipe: Recipe) -> RunChanges | None:
     return changes_of_run(folder, read_run(folder), recipe) if (folder / "run.json").is_file() else None
 
 
-def _key(request: DatasetRequest | ModelRequest, recipe: Recipe) -> str | None:
-    folder = run_path(Path(request.root), request.run)
-    if isinstance(request, DatasetRequest):
-        return finished_key("dataset", recipe, folder, request.questions, [request.dataset])
-    named = [getattr(request, name) for name in ("dataset", *request.published)]
-    return finished_key(request.stage, recipe, folder, [], named)
-
-
-def _finished(request: DatasetRequest | ModelRequest, recipe: Recipe) -> dict[str, Any] | None:
-    folder = run_path(Path(request.root), request.run)
-    if not (folder / "report.html").is_file():
-        return None
-    read_run(folder)  # one that a newer version has made is left alone
-    key = _key(request, recipe)
-    return finished_figures(folder, _stage(request), key) if key else None
-
-
 def _all_finished(request: DatasetRequest, recipe: Recipe, wanted: list[str]) -> bool:
     asked = PipelineRequest(dataset=request)
     requests = {"base": asked.base(""), "train": asked.train("", ""), "draft": asked.draft("", ""),
                 "validate": asked.validation("")}  # fmt: skip
-    each: list[DatasetRequest | ModelRequest] = [request, *(requests[stage] for stage in wanted)]
-    return all(_finished(one, recipe) is not None for one in each)
-
-
-def _note(request: DatasetRequest | ModelRequest, recipe: Recipe, figures: dict[str, Any]) -> None:
-    key, folder = _key(request, recipe), run_path(Path(request.root), request.run)
-    if key is not None:
-        note_finished(folder, _stage(request), key, figures, ARTIFACTS[_stage(request)])
-
-
-def _stage(request: DatasetRequest | ModelRequest) -> str:
-    return "dataset" if isinstance(request, DatasetRequest) else request.stage
+    each: list[StageRequest] = [request, *(requests[stage] for stage in wanted)]
+    return all(figures_of_finished(one, recipe) is not None for one in each)

@@ -76,7 +76,7 @@ def show_adapter(request: TrainRequest, figures: dict[str, Any]) -> None:
              interval(row["gain_ci95"], "+.4f", of)]
             for row in figures["table"]
         ]  # fmt: skip
-        title = f"{figures['episodes']} held-out episodes of {figures['tasks']['test']} tasks, nats a token"
+        title = f"{figures['episodes']} held-out episodes of {figures['tasks']['test']} tasks, nats per token"
         print_table(title, ["model", "used", "loss", "gain", "95%"], rows)
         say(f"  {figures['verdict']}")
     if "thinking" in figures:

@@ -31,7 +31,7 @@ def up(
     home: Path = HomeOption,
     port: int | None = typer.Option(None, "--port", min=1, max=65535, help="Port of dashboard and API (4200)."),
     host: str | None = typer.Option(None, "--host", help="Address to listen at (127.0.0.1)."),
-    database_url: str | None = typer.Option(None, "--database-url", help="postgresql://... in place of SQLite."),
+    database_url: str | None = typer.Option(None, "--database-url", help="postgresql://... instead of SQLite."),
     redis_url: str | None = typer.Option(None, "--redis-url", help="redis://... for events and leases."),
     simulate: bool | None = typer.Option(
         None, "--simulate/--no-simulate", help="The GPU pools accept runs on a CPU, which say so."

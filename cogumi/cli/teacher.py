@@ -12,6 +12,7 @@ import typer
 
 from cogumi.cli.output import JsonOption, print_json, say
 from cogumi.errors import InputError, address_error
+from cogumi.recipe import MAX_SEED
 
 if TYPE_CHECKING:
     from cogumi.teachers.server.app import Behaviour
@@ -26,17 +27,17 @@ def teacher() -> None:
 
 @app.command("serve")
 def serve_command(
-    port: int = typer.Option(8712, help="Port on 127.0.0.1; 0 takes a free one."),
+    port: int = typer.Option(8712, min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one."),
     latency_s: float = typer.Option(0.05, min=0, help="Mean time to answer."),
     fault_share: float = typer.Option(0.0, min=0, max=1, help="Share of requests that meet a fault."),
     script: str = typer.Option("", help="Faults of the first requests by name, comma-separated; 'ok' for none."),
-    rpm: float = typer.Option(0.0, min=0, help="Requests a minute; 0 for no limit."),
-    tpm: float = typer.Option(0.0, min=0, help="Tokens a minute; 0 for no limit."),
+    rpm: float = typer.Option(0.0, min=0, help="Requests per minute; 0 for no limit."),
+    tpm: float = typer.Option(0.0, min=0, help="Tokens per minute; 0 for no limit."),
     defect_share: float = typer.Option(0.0, min=0, max=1, help="Share of generated questions that are defective."),
     wrong_share: float = typer.Option(0.0, min=0, max=1, help="Share of answers that are wrong."),
     untidy_share: float = typer.Option(0.0, min=0, max=1, help="Share of replies in an untidy format."),
     key: str = typer.Option("", envvar="COGUMI_LOOPBACK_KEY", help="Key that requests must carry."),
-    seed: int = typer.Option(0, help="Seed of the faults."),
+    seed: int = typer.Option(0, min=0, max=MAX_SEED, help="Seed of the faults."),
     bill: Path | None = typer.Option(None, help="File for the bill, one line a charge."),
     as_json: bool = JsonOption,
 ) -> None:

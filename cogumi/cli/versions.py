@@ -8,6 +8,7 @@ import typer
 
 from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.cli.progress import progress
+from cogumi.metrics.formatting import counted
 from cogumi.store.versions import Versions
 
 app = typer.Typer(help="Published versions of a dataset.", no_args_is_help=True)
@@ -44,7 +45,7 @@ def fetch(
     if as_json:
         print_json(told)
     else:
-        say(f"{version.label}: {len(version.files)} files in {into}")
+        say(f"{version.label}: {counted(len(version.files), 'file')} in {into}")
 
 
 @app.command("diff")

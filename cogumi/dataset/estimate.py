@@ -18,6 +18,7 @@ from cogumi.dataset.judge import hidden_count
 from cogumi.dataset.prompts import answer_prompt, guide_tokens, judge_prompt, question_prompt
 from cogumi.dataset.route import Calls, Route, Way, choose_routes
 from cogumi.domain import Cell, Difficulty
+from cogumi.metrics.formatting import counted
 from cogumi.recipe import DatasetSection, JudgeSection, Recipe, TeacherSection
 from cogumi.teachers.types import Needs
 
@@ -92,7 +93,7 @@ def calls_text(expected: dict[str, Any]) -> str:
     """`1,240 calls`, with the range of a forecast's draws where they differ."""
     low, high = expected.get("calls_range") or (expected["calls"], expected["calls"])
     spread = f" ({low:,} to {high:,})" if low != high else ""
-    return f"{expected['calls']:,} call{'' if expected['calls'] == 1 else 's'}{spread}"
+    return counted(expected["calls"], "call") + spread
 
 
 def answer_tokens(stage: str, teacher: TeacherSection) -> int:

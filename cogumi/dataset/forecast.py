@@ -15,9 +15,9 @@ from typing import Any
 
 from cogumi.dataset.estimate import calls_text, estimate
 from cogumi.dataset.given import Given
+from cogumi.dataset.lost_ledger import refuse_without_ledger
 from cogumi.dataset.replay import DRAWS, Bought, Replayed, replay
 from cogumi.dataset.request import DatasetRequest
-from cogumi.dataset.steps import refuse_without_ledger
 from cogumi.recipe import Recipe, as_of_format
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_changes import refuse

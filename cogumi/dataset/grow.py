@@ -28,6 +28,7 @@ _LEAST_PASS_RATE = 0.05
 _AVOID_DUPLICATES = 6
 _AVOID_SAME_TOPIC = 4
 _MOST_EMPTY_ROUNDS = 5
+_JUDGE_PASSES = 3
 
 
 @dataclass(slots=True)
@@ -125,6 +126,38 @@ async def _judge(run: DatasetRun, shard: Shard, fresh: list[Question], sealing: 
         )
 
     return await judge_all(run, shard, fresh, ask)
+
+
+async def judge_given(run: DatasetRun, shard: Shard, given: tuple[Question, ...]) -> Grown:
+    """Judge existing questions; those that a failed or broken reply left unjudged go into other calls."""
+    section = run.recipe.dataset.judge
+    grown = Grown(shard, rounds=1)
+
+    async def ask(system: str, user: str, replica: int) -> Reply | None:
+        return await run.ask(
+            "judge",
+            section.teacher,
+            system,
+            user,
+            max_tokens=section.max_tokens,
+            temperature=section.temperature,
+            replica=replica,
+        )
+
+    left = list(given)
+    for _ in range(_JUDGE_PASSES):
+        verdicts = await judge_all(run, shard, left, ask)
+        left = [question for verdict in verdicts for question in verdict.unjudged]
+        for verdict in verdicts:
+            verdict.unjudged = []
+        decide_all(grown, verdicts, section.pass_mean)
+        if not left:
+            break
+    grown.rejected += [Rejected("judge/no-scores", question.request_key, question.text) for question in left]
+    place = {question.text: number for number, question in enumerate(given)}
+    grown.accepted.sort(key=lambda question: place[question.text])
+    run.progress.add("questions", len(given))
+    return grown
 
 
 async def judge_all(run: DatasetRun, shard: Shard, questions: list[Question], ask: AskJudge) -> list[Verdicts]:

@@ -4,6 +4,7 @@
     while not plan.done:
         for order in plan.to_grow():
             plan.take_grown(*await grow(run, order))
+        plan.check_grown()
         for order in plan.to_answer():
             plan.take_answered(*await answer(run, order))
         plan.end_pass()
@@ -14,6 +15,7 @@ fingerprints and pointers; rows stay in their files.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,13 @@ from cogumi.dataset.finished import FinishedRows, ShardSource
 from cogumi.dataset.near_duplicates import Match, NearDuplicateIndex, Row
 from cogumi.dataset.settle import Settled, numbering, settle
 from cogumi.dataset.shards import Answered, Grown, Pointer, Shard, given_shards, plan_shards
-from cogumi.dataset.tally import AnswersTally, GrownTally
+from cogumi.dataset.tally import AnswersTally, GrownTally, commonest
 from cogumi.domain import Cell, Question
 from cogumi.errors import RunError
 from cogumi.recipe import Recipe, content_hash
 
 _MOST_PASSES = 12
+_MOST_SHOWN = 6
 _AUGMENTED = 90_000  # shard numbers from here on hold questions of public datasets
 
 
@@ -89,6 +92,7 @@ class Plan:
     answers: AnswersTally = field(default_factory=AnswersTally)
     failed: set[str] = field(default_factory=set)
     passes: int = 0
+    stopped_short: bool = False  # a shard has fewer questions than were asked for, and no more rounds
     index: NearDuplicateIndex = field(default_factory=NearDuplicateIndex)
     drop_near: bool = True
     known: frozenset[str] = frozenset()
@@ -144,14 +148,17 @@ class Plan:
         return orders
 
     def take_grown(self, grown: Grown, source: Pointer) -> None:
-        """Note a grown shard. Raises RunError cells-short where it stopped short of what was asked."""
+        """Note a grown shard."""
         name = grown.shard.name
         before = self.grown.get(name)
-        if before is not None and len(grown.accepted) <= len(before.marks):
-            raise self.shortage()
-        self.grown[name] = GrownTally.of(grown, source)
         judged_only = self.given.pop(name, None) is not None
-        if not judged_only and len(grown.accepted) < grown.shard.rows:
+        gained_nothing = before is not None and len(grown.accepted) <= len(before.marks)
+        self.stopped_short |= gained_nothing or (not judged_only and len(grown.accepted) < grown.shard.rows)
+        self.grown[name] = GrownTally.of(grown, source)
+
+    def check_grown(self) -> None:
+        """Every shard of this pass is noted. Raises RunError cells-short where one stopped short of what was asked."""
+        if self.stopped_short:
             raise self.shortage()
 
     def to_answer(self) -> list[AnswerOrder]:
@@ -209,11 +216,27 @@ class Plan:
             counts[str(shard.cell)] = counts.get(str(shard.cell), 0) + rows
         return counts
 
+    def rejected(self) -> Counter[str]:
+        """Why questions and answers were not kept, by reason."""
+        duplicates = sum(tally.duplicates for tally in self.grown.values()) + self.settled().duplicates
+        reasons = Counter({"duplicate": duplicates, "near-duplicate": len(self.near)})
+        for tally in self.grown.values():
+            reasons += tally.rejected
+        return reasons + self.answers.rejected
+
     def shortage(self) -> RunError:
-        """The error naming cells and counts."""
-        grown = {name: len(tally.marks) for name, tally in self.grown.items()}
-        short = [f"{s.name}: {grown.get(s.name, 0)} of {s.rows}" for s in self.shards if grown.get(s.name, 0) < s.rows]
-        return RunError("cells-short", ", ".join(short[:6]) or f"answers kept failing after {self.passes} passes")
+        """The error naming cells, counts and the commonest reasons."""
+        rows, lacking = Counter[str](), Counter[str]()
+        short = self._short(self.settled())
+        for shard in self.shards:
+            rows[str(shard.cell)] += shard.rows
+            lacking[str(shard.cell)] += short.get(shard.name, 0)
+        cells = [f"{cell}: {rows[cell] - count:,} of {rows[cell]:,}" for cell, count in lacking.items() if count]
+        if len(cells) > _MOST_SHOWN:
+            cells[_MOST_SHOWN:] = [f"and {len(cells) - _MOST_SHOWN:,} more"]
+        told = ", ".join(cells) or f"answers kept failing after {self.passes} passes"
+        reasons = commonest(self.rejected())
+        return RunError("cells-short", f"{told}; rejected most often: {reasons}" if reasons else told)
 
     def _short(self, settled: Settled) -> dict[str, int]:
         return {} if self.only_given else settled.short

@@ -11,7 +11,6 @@ from typing import ClassVar
 from pydantic import Field
 
 from cogumi.dataset.given import Given, read_questions
-from cogumi.dataset.requirements import check_domains
 from cogumi.recipe import Recipe, as_of_period, load_recipe
 from cogumi.store.requests import ROOT, RecipeRequest
 from cogumi.store.versions import Versions
@@ -23,8 +22,8 @@ class DatasetRequest(RecipeRequest):
 
     file: ClassVar[str] = "request.json"
 
-    rehearse: bool = Field(False, description="the embedded provider in place of every teacher: no key, play money")
-    questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) in place of stage 1")
+    rehearse: bool = Field(False, description="the embedded provider instead of every teacher: no key, simulated cost")
+    questions: list[str] = Field(default_factory=list, description="existing questions (.jsonl) instead of stage 1")
     dataset: str = Field(
         "",
         pattern=r"^([a-z0-9][a-z0-9._-]{0,62})?$",
@@ -51,7 +50,7 @@ class DatasetRequest(RecipeRequest):
     credentials: list[str] = Field(
         default_factory=list, description="provider-credentials blocks on the server whose keys the run uses"
     )
-    recipe_block: str = Field("", description="a recipe block on the server, in place of `recipe`")
+    recipe_block: str = Field("", description="a recipe block on the server, instead of `recipe`")
     root: str = Field(ROOT, description="folder that holds the runs")
     change: bool = Field(
         False,
@@ -59,13 +58,12 @@ class DatasetRequest(RecipeRequest):
     )
 
     def load(self) -> Recipe:
-        """The recipe as the request changes it. Raises as `load_recipe`; InputError domain-unknown."""
+        """The recipe as the request changes it. Raises as `load_recipe`."""
         recipe = load_recipe(self.recipe, self.overrides)
-        check_domains(recipe)
         return as_of_period(as_rehearsal(recipe) if self.rehearse else recipe, self.period)
 
     def read_questions(self, recipe: Recipe) -> Given | None:
-        """The existing questions, or None. Raises InputError questions-unreadable."""
+        """The existing questions, or None. Raises InputError questions-unreadable, domain-unknown."""
         paths = [Path(path) for path in self.questions]
         return read_questions(paths, recipe.dataset.given) if paths else None
 

@@ -21,26 +21,26 @@ from cogumi.dataset.estimate import estimate, needs_of, routes_of
 from cogumi.dataset.export import Publication, write_checkpoint, write_exports
 from cogumi.dataset.figures import stage_figures
 from cogumi.dataset.given import Given
-from cogumi.dataset.grow import decide_all, grow_shard, judge_all
+from cogumi.dataset.grow import grow_shard, judge_given
+from cogumi.dataset.lost_ledger import is_lost_file, refuse_without_ledger
 from cogumi.dataset.merge import Merge
 from cogumi.dataset.plan import AnswerOrder, GrowOrder, Plan
 from cogumi.dataset.progress import Progress
 from cogumi.dataset.route import Way
 from cogumi.dataset.shards import Grown, Pointer, load_answered, load_grown, read_answered, read_grown, save
+from cogumi.dataset.tally import commonest
 from cogumi.dataset.training_rows import open_tokenizer
-from cogumi.domain import Difficulty, Question, Rejected
+from cogumi.domain import Difficulty, Question
 from cogumi.errors import RunError
 from cogumi.phases import report_phase
 from cogumi.recipe import Recipe, as_of_format, content_hash, hash_all
 from cogumi.recipe.changes import same_export
-from cogumi.store.artifacts import RECEIPT, held_metrics, new_artifact, read_receipt
+from cogumi.store.artifacts import held_metrics, new_artifact, read_receipt
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import RunFolder, read_run
 from cogumi.teachers.preflight import preflight, refuse
 from cogumi.teachers.staff import open_staff
-from cogumi.teachers.types import Reply
 
-_JUDGE_PASSES = 3
 _FEW_SHARDS, _MOST_SHARDS = 8, 200
 _LEVELS = {"ok": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _CARD_FIGURES = ("judge_accuracy", "judge_hidden", "cost_usd", "at_risk_usd", "near_duplicates", "harm_filtered")
@@ -52,6 +52,8 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
     recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
     log, handler = _open_log(folder.path / "generation_log.txt")
     report_phase("opening the ledger")
+    if is_lost_file(folder.path):  # opening it would make an empty one
+        raise RunError("ledger-missing", folder.name)
     ledger = Ledger.open(folder.ledger_url, folder.name)
     try:
         refuse_without_ledger(folder, ledger)
@@ -84,15 +86,6 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
         handler.close()
 
 
-def refuse_without_ledger(folder: RunFolder, ledger: Ledger) -> None:
-    """Raises RunError ledger-missing where the run has made rows and its ledger holds no call: all would be bought
-    again.
-    """
-    made = (folder.dataset / RECEIPT).is_file() or any(path.is_file() for path in folder.shards.glob("*.json"))
-    if made and not ledger.has_attempts:
-        raise RunError("ledger-missing", folder.name)
-
-
 async def settled_routes(recipe: Recipe, ledger: Ledger, expected: dict[str, Any]) -> dict[str, Way]:
     """How each stage is delivered. Decided once a run: a resumed one goes the way that it has begun."""
     name = f"routes/{content_hash({stage: s.delivery for stage, s in recipe.dataset.stages.items()})}"
@@ -106,7 +99,7 @@ async def grow(run: DatasetRun, order: GrowOrder) -> Pointer:
     start = read_grown(run.folder.shards, order.start) if order.start else None
     had = len(start.accepted) if start else 0
     if order.given is not None:
-        grown = await _judge_given(run, order)
+        grown = await judge_given(run, order.shard, order.given)
     else:
         grown = await grow_shard(run, order.shard, start, order.forbidden, order.more)
     pointer = await asyncio.to_thread(save, run.folder.shards / f"{order.name}.json", grown)
@@ -175,15 +168,24 @@ def begin_answering(run: DatasetRun, orders: list[AnswerOrder]) -> None:
 
 
 async def take_grown(run: DatasetRun, plan: Plan, orders: list[GrowOrder], pointers: list[Pointer]) -> None:
-    """Note the shards behind the pointers, one in memory at a time; a file that is gone or damaged since an earlier
-    session is made again from the ledger, at no cost.
+    """Note the shards behind the pointers, one in memory at a time. A file that is gone or damaged since an earlier
+    session is made again from the ledger, at no cost; a shard that was given up goes on where more rounds are allowed.
+
+    Raises RunError cells-short.
     """
     for order, pointer in zip(orders, pointers, strict=True):
         grown = load_grown(run.folder.shards, pointer)
-        if grown is None:
+        if grown is None or _has_rounds_left(run, order, grown):
             pointer = await grow(run, order)
             grown = read_grown(run.folder.shards, pointer)
         plan.take_grown(grown, pointer)
+    plan.check_grown()
+
+
+def _has_rounds_left(run: DatasetRun, order: GrowOrder, grown: Grown) -> bool:
+    """Whether a shard is short and `max_rounds` allows more: its result is of a session that allowed fewer."""
+    short = order.given is None and len(grown.accepted) < order.shard.rows + order.more
+    return short and grown.rounds < run.recipe.dataset.max_rounds
 
 
 async def take_answered(run: DatasetRun, plan: Plan, orders: list[AnswerOrder], pointers: list[Pointer]) -> None:
@@ -239,44 +241,8 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
 
 def _commonest_reason(plan: Plan, given: Given | None) -> str:
     """Why questions were not kept, most frequent first."""
-    reasons = Counter({f"quarantine/{reason}": count for reason, count in given.reasons().items()} if given else {})
-    for shard in plan.grown.values():
-        reasons += shard.rejected
-    reasons += plan.answers.rejected
-    return ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(3)) or "no question was given"
-
-
-async def _judge_given(run: DatasetRun, order: GrowOrder) -> Grown:
-    """Judge existing questions; those that a failed or broken reply left unjudged go into other calls."""
-    assert order.given is not None, "only called for given questions"
-    section = run.recipe.dataset.judge
-    grown = Grown(order.shard, rounds=1)
-
-    async def ask(system: str, user: str, replica: int) -> Reply | None:
-        return await run.ask(
-            "judge",
-            section.teacher,
-            system,
-            user,
-            max_tokens=section.max_tokens,
-            temperature=section.temperature,
-            replica=replica,
-        )
-
-    left = list(order.given)
-    for _ in range(_JUDGE_PASSES):
-        verdicts = await judge_all(run, order.shard, left, ask)
-        left = [question for verdict in verdicts for question in verdict.unjudged]
-        for verdict in verdicts:
-            verdict.unjudged = []
-        decide_all(grown, verdicts, section.pass_mean)
-        if not left:
-            break
-    grown.rejected += [Rejected("judge/no-scores", question.request_key, question.text) for question in left]
-    place = {question.text: number for number, question in enumerate(order.given)}
-    grown.accepted.sort(key=lambda question: place[question.text])
-    run.progress.add("questions", len(order.given))
-    return grown
+    quarantined = {f"quarantine/{reason}": count for reason, count in given.reasons().items()} if given else {}
+    return commonest(plan.rejected() + Counter(quarantined)) or "no question was given"
 
 
 def _checkpoint(run: DatasetRun, accepted: list[Question]) -> None:

@@ -11,6 +11,13 @@ from dataclasses import dataclass, field
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.shards import Answered, Grown, Pointer, Shard
 
+_MOST_REASONS = 3
+
+
+def commonest(reasons: Counter[str]) -> str:
+    """The most frequent reasons with their counts: "judge/quality: 40, duplicate: 3"; "" where there is none."""
+    return ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(_MOST_REASONS) if count)
+
 
 @dataclass(frozen=True, slots=True)
 class GrownTally:

@@ -5,6 +5,7 @@ The eight domains are those of spec section 1.1; `science` is a ready ninth (1.1
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -54,3 +55,9 @@ def domain_key(name: str) -> str | None:
     """
     key = name.strip().lower().replace(" ", "_").replace("-", "_")
     return key if key in DOMAINS else None
+
+
+def unknown_domains(names: Iterable[str]) -> str:
+    """Names of which none is a domain's, with the known ones, for errors."""
+    listed = list(names)
+    return f"unknown domain{'s' if len(listed) > 1 else ''}: {', '.join(listed)}; there are {', '.join(DOMAINS)}"

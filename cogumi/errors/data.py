@@ -15,13 +15,19 @@ DATA: dict[str, ErrorEntry] = {
         "The recipe has a key that no section knows.",
         "Use the suggested key, or remove it. docs/reference/recipe.md lists all.",
     ),
+    "recipe-several-faults": ErrorEntry(
+        "The recipe has faults of more than one kind: unknown keys, values outside what their keys allow, or unknown "
+        "domains.",
+        "Correct each line of the message. docs/reference/recipe.md lists all keys.",
+    ),
     "recipe-bad-value": ErrorEntry(
         "A value in the recipe is outside what its key allows.", "Correct the value the message names."
     ),
     "recipe-bad-override": ErrorEntry("A --set argument is not KEY=VALUE.", "Write --set section.key=value."),
     "questions-unreadable": ErrorEntry(
         "No usable question was found in the files given.",
-        "Give .jsonl files with one object a line holding a 'question' and a 'domain'.",
+        "Give .jsonl files with one object per line that holds 'question', 'domain' and 'difficulty'; "
+        "dataset.given.domain and dataset.given.difficulty count for rows without one.",
     ),
     "questions-not-named": ErrorEntry(
         "The questions to compare prompts on are not named, or named twice.",
@@ -81,7 +87,8 @@ DATA: dict[str, ErrorEntry] = {
         "Export those that the message names, then run the same command again; --rehearse needs none.",
     ),
     "domain-unknown": ErrorEntry(
-        "The recipe names a domain that there is none of.", "Use one of the domains that the message lists."
+        "The recipe or the questions name a domain that does not exist.",
+        "Use one of the domains that the message lists.",
     ),
     "usage": ErrorEntry(
         "The command has no such option, argument or value.", "Add --help to the command to see what it takes."
@@ -187,7 +194,7 @@ DATA: dict[str, ErrorEntry] = {
         "Use another --run name, or add --change: what is finished moves to replaced/, and what is missing is bought.",
     ),
     "ledger-missing": ErrorEntry(
-        "The run has rows and its ledger has no call: going on would buy every reply again.",
+        "The run's ledger is gone or holds no call: going on would buy every reply again, and no cost could be told.",
         "Restore the ledger: cogumi ledger restore BACKUP --to RUN; or start a new run by another --run name.",
     ),
     "no-rows": ErrorEntry(
@@ -197,7 +204,8 @@ DATA: dict[str, ErrorEntry] = {
     ),
     "cells-short": ErrorEntry(
         "Some (domain, difficulty) cells did not reach their count; nothing was published.",
-        "Run the same command again, raise dataset.max_rounds, or look at the funnel for what rejects so many.",
+        "Raise dataset.max_rounds, or lower dataset.judge.pass_mean (with --change), as the reasons in the message "
+        "suggest, and run the command with that --set: what was bought is reused. generation_log.txt has every round.",
     ),
     "merge-refused": ErrorEntry(
         "The merged dataset failed a check; nothing was published.",

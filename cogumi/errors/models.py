@@ -103,8 +103,8 @@ MODELS: dict[str, ErrorEntry] = {
         "Finish it with cogumi run dataset, or name a published dataset with --dataset NAME@VERSION.",
     ),
     "tokenizer-of-another-kind": ErrorEntry(
-        "The draft's words cannot be replaced by the target's: a tokenizer is neither byte-level BPE nor SentencePiece's BPE.",
-        "Name a Llama, a TinyLlama or a Qwen2.5 in draft.model, or leave it empty to make a draft from nothing.",
+        "The draft's vocabulary cannot be replaced by the target's: a tokenizer is neither byte-level BPE nor SentencePiece's BPE.",
+        "Name a Llama, a TinyLlama or a Qwen2.5 in draft.model, or leave it empty to make a draft from scratch.",
     ),
     "run-without-merged": ErrorEntry(
         "The run has an adapter that is not folded into its base yet, and the draft's target is the two together.",

@@ -1,5 +1,6 @@
 """Figures as text, for terminals, cards, dashboards and reports. A figure that is null says why.
 
+    counted(1, "question")                                       # "1 question"
     number(4.0521, ".3f")                                        # "4.052"
     percent(0.256)                                               # "25.6%"
     interval([0.5, 2.4], "+.3f")                                 # "+0.500 to +2.400"
@@ -35,6 +36,11 @@ class Sample:
         if self.count is None:
             return f"too few {self.unit}"
         return f"too few {self.unit} ({self.count:,})" if self.count < self.least else ""
+
+
+def counted(count: int, unit: str) -> str:
+    """A count with its unit in the singular or the plural: "1 row", "1,200 rows"."""
+    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
 
 
 def number(value: float | None, spec: str = ".4g", of: Sample | None = None) -> str:

@@ -15,7 +15,7 @@ from cogumi.recipe.loading import (
     preset_names,
     train_preset_names,
 )
-from cogumi.recipe.section import Section
+from cogumi.recipe.section import MAX_SEED, Section
 from cogumi.recipe.sections import (
     AnswersSection,
     AugmentSection,
@@ -39,6 +39,7 @@ from cogumi.recipe.training import BaseSection, DraftSection, HeadSection, Inner
 from cogumi.recipe.validation import ValidationSection
 
 __all__ = [
+    "MAX_SEED",
     "AnswersSection",
     "AugmentSection",
     "BalanceSection",

@@ -14,12 +14,16 @@ import orjson
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cogumi.domain.cells import unknown_domains
 from cogumi.errors import InputError
+from cogumi.recipe.section import UNKNOWN_DOMAIN
 from cogumi.recipe.sections import Recipe
 from cogumi.recipe.training import TrainSection
 from cogumi.recipe.yaml_text import parse_yaml
 
 _TRAIN = "train"
+_UNKNOWN_KEY = "extra_forbidden"
+"""The type of pydantic's error where a section has a key that it does not know."""
 _KEY_SHAPE = re.compile(r"\b(sk|pk|rk|key|xai|gsk|hf|AKIA|ghp)[-_A-Z0-9][A-Za-z0-9_\-]{18,}")
 
 
@@ -42,11 +46,13 @@ def train_preset_names() -> list[str]:
 def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
     """Read a preset or file, apply KEY=VALUE overrides, check every key.
 
-    Raises InputError: recipe-not-found, recipe-not-yaml, recipe-unknown-key, recipe-bad-value, secret-in-recipe.
+    Raises InputError: recipe-not-found, recipe-not-yaml, recipe-bad-override, secret-in-recipe; recipe-unknown-key,
+    recipe-bad-value, domain-unknown, or recipe-several-faults where there are faults of more than one of these.
     """
     raw = _read_yaml(_locate(name_or_path))
-    for override in overrides or []:
-        _apply_override(raw, override)
+    faults = [fault for override in overrides or [] if (fault := _apply_override(raw, override))]
+    if faults:
+        raise InputError("recipe-bad-override", "\n    ".join(faults))
     return check_recipe(raw)
 
 
@@ -123,21 +129,23 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
+def _apply_override(raw: dict[str, Any], override: str) -> str:
+    """Change `raw` as KEY=VALUE says; returns why it cannot be, or ""."""
     dotted, sign, text = override.partition("=")
     keys = dotted.split(".")
     if not sign or not all(keys):
-        raise InputError("recipe-bad-override", repr(override))
+        return repr(override)
     try:
         value = parse_yaml(text)
     except yaml.YAMLError as error:
-        raise InputError("recipe-bad-override", f"{override!r}: {error}") from None
+        return f"{override!r}: {error}"
     at = raw
     for key in keys[:-1]:
         at = at.setdefault(key, {})
         if not isinstance(at, dict):
-            raise InputError("recipe-bad-override", f"{override!r}: {key!r} is a value, not a section")
+            return f"{override!r}: {key!r} is a value, not a section"
     at[keys[-1]] = value
+    return ""
 
 
 def _refuse_secrets(value: Any, where: tuple[str, ...]) -> None:
@@ -152,12 +160,30 @@ def _refuse_secrets(value: Any, where: tuple[str, ...]) -> None:
 
 
 def _explain(error: ValidationError) -> InputError:
-    """Every problem in one InputError; unknown keys come first and alone, since they explain missing ones."""
+    """Every problem in one InputError, one per line: unknown keys, bad values, unknown domains. A missing key is not
+    named where its section has an unknown one, which explains it.
+    """
     problems = error.errors()
-    unknown = [_unknown_key(problem["loc"]) for problem in problems if problem["type"] == "extra_forbidden"]
-    if unknown:
-        return InputError("recipe-unknown-key", "\n    ".join(unknown))
-    return InputError("recipe-bad-value", "\n    ".join(map(_bad_value, problems)))
+    unknown = [problem["loc"] for problem in problems if problem["type"] == _UNKNOWN_KEY]
+    explained = {where[:-1] for where in unknown}
+    values = [
+        _bad_value(problem)
+        for problem in problems
+        if problem["type"] not in (_UNKNOWN_KEY, UNKNOWN_DOMAIN)
+        and not (problem["type"] == "missing" and problem["loc"][:-1] in explained)
+    ]
+    domains = sorted({str(problem["input"]) for problem in problems if problem["type"] == UNKNOWN_DOMAIN})
+    faults = {
+        "recipe-unknown-key": list(map(_unknown_key, unknown)),
+        "recipe-bad-value": values,
+        "domain-unknown": [unknown_domains(domains)] if domains else [],
+    }
+    kinds = {code: lines for code, lines in faults.items() if lines}
+    if len(kinds) == 1:
+        ((code, lines),) = kinds.items()
+        return InputError(code, "\n    ".join(lines))
+    named = [f"unknown key {line}" for line in kinds.pop("recipe-unknown-key", [])]
+    return InputError("recipe-several-faults", "\n    ".join([*named, *(line for of in kinds.values() for line in of)]))
 
 
 def _unknown_key(where: tuple[int | str, ...]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from cogumi.recipe.section import Section, Share
+from cogumi.recipe.section import Domain, Section, Seed, Share, WrittenDomain
 from cogumi.recipe.training import BaseSection, DraftSection, TrainSection
 from cogumi.recipe.validation import ValidationSection
 
@@ -74,7 +74,7 @@ class StageSection(Section):
 class QuestionsSection(StageSection):
     """Stage 1: questions, ten a call by default (spec section 1.1)."""
 
-    teacher_by_domain: dict[str, str] = Field(default_factory=dict, description="other teachers for some domains")
+    teacher_by_domain: dict[Domain, str] = Field(default_factory=dict, description="other teachers for some domains")
     per_call: int = Field(10, ge=1, le=100, description="questions asked for in one call")
     max_tokens: int = Field(4096, ge=64, description="completion tokens a call")
     temperature: float | None = Field(
@@ -160,7 +160,7 @@ class BalanceSection(Section):
 class GivenSection(Section):
     """Existing questions (--questions): what a row belongs to that does not say so itself; None quarantines it."""
 
-    domain: str | None = Field(None, description="domain of rows without one")
+    domain: WrittenDomain | None = Field(None, description="domain of rows without one")
     difficulty: Literal["easy", "hard"] | None = Field(None, description="difficulty of rows without one")
 
 
@@ -183,7 +183,7 @@ class SplitSection(Section):
 class DatasetSection(Section):
     """Phase 1: exact counts per (domain, difficulty) cell."""
 
-    cells: dict[str, dict[Literal["easy", "hard"], Count]] = Field(description="rows per domain and difficulty")
+    cells: dict[Domain, dict[Literal["easy", "hard"], Count]] = Field(description="rows per domain and difficulty")
     questions: QuestionsSection = Field(description="stage 1")
     judge: JudgeSection = Field(description="stage 2")
     answers_easy: AnswersSection = Field(description="stage 3, easy questions")
@@ -237,7 +237,7 @@ class LoopbackSection(Section):
     wrong_share: Share = Field(0.01, description="share of answers that are wrong, for the verifiers to find")
     rpm: float | None = Field(None, gt=0, description="token bucket, requests a minute")
     tpm: float | None = Field(None, gt=0, description="token bucket, tokens a minute")
-    seed: int = Field(0, description="seed of the faults")
+    seed: Seed = Field(0, description="seed of the faults")
     batch_s: float = Field(0.2, ge=0, description="seconds a batch takes before its first item is answered")
 
 
@@ -248,7 +248,7 @@ class Recipe(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the run unless --run says another"
     )
     purpose: str = Field(description="one line: what this recipe is for")
-    seed: int = Field(0, ge=0, description="drives topic order and prompt seeds")
+    seed: Seed = Field(0, description="drives topic order and prompt seeds")
     teachers: dict[str, TeacherSection] = Field(description="endpoints by a name of your own")
     dataset: DatasetSection = Field(description="phase 1")
     base: BaseSection | None = Field(None, description="a base model to train from nothing; None where there is one")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cogumi.recipe.section import Section
+from cogumi.recipe.section import Section, Seed
 
 
 class ValidationSection(Section):
@@ -16,7 +16,7 @@ class ValidationSection(Section):
         default_factory=dict, description="files at hand by name: drop, gpqa, gsm8k, humaneval, math, mgsm, mmlu"
     )
     rows: int = Field(100, ge=1, description="rows of each benchmark, in proportion by difficulty and subject")
-    seed: int = Field(42, description="which rows")
+    seed: Seed = Field(42, description="which rows")
     held_out_rows: int = Field(500, ge=0, description="rows of the dataset's own test part, at most")
     fresh_rows: int = Field(
         0, ge=0, description="questions of procedural families that no training row has, drawn anew"

@@ -6,11 +6,11 @@ write_report(Path("runs/demo"))     # report.json and report.html
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cogumi.dataset.lost_ledger import is_lost
 from cogumi.dataset.versions import VERSION_FILE
 from cogumi.phases import report_phase
 from cogumi.report.html import render
@@ -19,21 +19,26 @@ from cogumi.report.rows import read_rows
 from cogumi.store.artifacts import read_receipt
 from cogumi.store.files import read_json, read_jsonl, write_atomic, write_json
 from cogumi.store.ledger import Ledger
-from cogumi.store.run_folder import read_run
+from cogumi.store.run_folder import ledger_url, read_run
 from cogumi.training.metrics import METRICS, loss_by_step
 
 _OF_MERGING = ("merge_max_rel_err", "thinking", "thinking_not_measured")
 _MERGE_CHECK = ("targets", "untouched", "rows", "exact", "kl", "argmax", "outputs_not_compared")
+_FROM_LEDGER = ("cost", "attempts", "retries")
 _OF_THE_DRAFT = ("draft_alpha", "draft_acceptance_length")
 
 
 def write_report(folder: Path) -> dict[str, Any]:
-    """Write report.json and report.html beside run.json; returns what report.json holds."""
+    """Write report.json and report.html beside run.json; returns what report.json holds. Where the ledger is lost, what
+    it said stays as report.json has it.
+    """
     report_phase("report")
     run = read_run(folder)
-    ledger = Ledger.view(os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{folder / 'ledger.db'}", run["name"])
+    ledger = Ledger.view(ledger_url(folder), run["name"])
     try:
         report = build_report(folder, run, ledger)
+        if is_lost(folder, ledger):
+            report |= _of_ledger(folder / "report.json")
         page = render(
             report,
             read_rows(folder, report["stages"]["generate_dataset"]["rows"], ledger),
@@ -66,6 +71,12 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
         "retries": [{**row, "waited_s": round(row["waited_s"], 3)} for row in ledger.failures()],
         "files": receipt["files"] if receipt else {},
     }
+
+
+def _of_ledger(file: Path) -> dict[str, Any]:
+    """What a report that was written while there was a ledger took from it."""
+    before = read_json(file) if file.is_file() else {}
+    return {name: before[name] for name in _FROM_LEDGER if name in before}
 
 
 def _later_stages(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from cogumi.errors import StorageError
+from cogumi.errors import RunError, StorageError
+from cogumi.store.ledger_file import is_missing, ledger_file
 from cogumi.store.schema import ATTEMPTS, BATCHES, MEMOS, open_engine, prepare, translate
 
 _ROWS_A_WRITE = 500
@@ -16,8 +17,10 @@ _ROWS_A_WRITE = 500
 def backup(source_url: str, run: str, destination: Path) -> int:
     """Copy a run's ledger into a new SQLite file, consistent even while the run goes on. Returns the attempts copied.
 
-    Raises StorageError: backup-exists, disk-full, database-unreachable.
+    Raises StorageError: backup-exists, disk-full, database-unreachable; RunError ledger-missing.
     """
+    if is_missing(source_url):
+        raise RunError("ledger-missing", f"{run}: no file {ledger_file(source_url)}")
     if destination.exists():
         raise StorageError("backup-exists", str(destination))
     return _copy(source_url, run, f"sqlite:///{destination}", run)
@@ -25,13 +28,13 @@ def backup(source_url: str, run: str, destination: Path) -> int:
 
 def restore(source: Path, run: str, destination_url: str, as_run: str) -> int:
     """Copy a backup into a ledger that does not hold the run yet. Returns the attempts copied."""
-    if not source.is_file():
-        raise StorageError("disk-error", f"{source}: no such backup")
+    _check_backup(source)
     return _copy(f"sqlite:///{source}", run, destination_url, as_run)
 
 
 def runs_in(path: Path) -> list[str]:
-    """The names of the runs in a backup file."""
+    """The names of the runs in a backup file. Raises StorageError disk-error where there is none."""
+    _check_backup(path)
     engine = open_engine(f"sqlite:///{path}")
     try:
         with engine.connect() as connection:
@@ -40,6 +43,12 @@ def runs_in(path: Path) -> list[str]:
         raise translate(error, engine) from error
     finally:
         engine.dispose()
+
+
+def _check_backup(path: Path) -> None:
+    """Opening a file that is not there would make one."""
+    if not path.is_file():
+        raise StorageError("disk-error", f"{path}: no such backup")
 
 
 def _copy(source_url: str, run: str, destination_url: str, as_run: str) -> int:

@@ -26,7 +26,8 @@ from sqlalchemy.exc import DBAPIError
 
 from cogumi.store.batch_rows import Batch, insert_batches, read_batches, update_batches
 from cogumi.store.group_commit import GroupCommit
-from cogumi.store.schema import ATTEMPTS, MEMOS, open_engine, prepare, translate
+from cogumi.store.ledger_file import is_missing
+from cogumi.store.schema import ATTEMPTS, MEMOS, empty_engine, open_engine, prepare, translate
 
 State = Literal["intent", "received", "failed", "unknown"]
 
@@ -121,8 +122,10 @@ class Ledger:
 
     @classmethod
     def view(cls, url: str, run: str) -> Self:
-        """Open for reading beside a run that may be going on: nothing is marked."""
-        engine = open_engine(url)
+        """Open for reading beside a run that may be going on: nothing is marked. A missing SQLite file is read as an
+        empty ledger, and none is made.
+        """
+        engine = empty_engine() if is_missing(url) else open_engine(url)
         prepare(engine)
         return cls(engine, run)
 

@@ -1,7 +1,7 @@
-"""What a recipe changes about a run that exists, and which of it the run must be asked to allow.
+"""What a recipe changes about a run that exists, and which of these changes need --change.
 
-A part of the recipe (dataset, base, train ...) that the run has started keeps its content until somebody says
-otherwise: other content buys again, or replaces what is finished.
+A part of the recipe (dataset, base, train ...) that the run has started keeps its content unless --change is given:
+other content buys again, or replaces what is finished.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from cogumi.errors import RunError
 from cogumi.recipe import Recipe
 from cogumi.recipe.changes import PARTS, Change, changed_content, part_of_key, recipe_changes
 from cogumi.store.artifacts import RECEIPT
+from cogumi.store.ledger_file import is_missing
 
 _ARTIFACTS = {
     "dataset": ("dataset",),
@@ -109,8 +110,8 @@ def _has_started(path: Path, ledger_url: str, part: str) -> bool:
 def _has_calls(path: Path, ledger_url: str) -> bool:
     if any(path.glob("shards/*.json")):
         return True
-    if ledger_url.startswith("sqlite") and not (path / "ledger.db").is_file():
-        return False  # looking would make one
+    if is_missing(ledger_url):
+        return False
     from cogumi.store.ledger import Ledger  # noqa: PLC0415 # SQLAlchemy takes a while to import
 
     ledger = Ledger.view(ledger_url, path.name)

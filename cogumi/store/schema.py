@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
 
 from cogumi.errors import StorageError
 from cogumi.extras import need
@@ -128,6 +129,11 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _sqlite_pragmas)
         event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def empty_engine() -> Engine:
+    """An engine for a database in memory, which is gone with it."""
+    return create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
 
 
 def prepare(engine: Engine, version: int = SCHEMA_VERSION, migrations: dict[int, Migration] | None = None) -> None:

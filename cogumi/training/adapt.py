@@ -89,7 +89,7 @@ def adapt(of: Adaptable, examples: Sequence[Encoded], steps: int | None = None, 
     fast, losses = _adapted(of, weights, examples, leave_one_out(different) if check else [], count)
     gain = mean_gain(losses) if check else None
     if gain is not None and not gain.mean > 0:
-        found = f"{gain.mean:+.4f} nats a token" if math.isfinite(gain.mean) else "the loss is no longer finite"
+        found = f"{gain.mean:+.4f} nats per token" if math.isfinite(gain.mean) else "the loss is no longer finite"
         raise RunError("adaptation-no-gain", f"{found} over {gain.n} examples")
     return Adaptation(of, fast, gain, time.monotonic() - began)
 

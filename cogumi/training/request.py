@@ -8,7 +8,6 @@ from typing import ClassVar, Self
 
 from pydantic import Field
 
-from cogumi.dataset.requirements import check_domains
 from cogumi.errors import RunError
 from cogumi.recipe import Recipe, as_of_period, load_recipe
 from cogumi.store.requests import ROOT, RecipeRequest
@@ -62,10 +61,8 @@ class ModelRequest(RecipeRequest):
         return self.dataset.partition("@")[2] or "latest"
 
     def load(self) -> Recipe:
-        """The recipe as the request changes it. Raises as `load_recipe`; InputError domain-unknown."""
-        recipe = load_recipe(self.recipe, self.overrides)
-        check_domains(recipe)
-        return as_of_period(recipe, self.period)
+        """The recipe as the request changes it. Raises as `load_recipe`."""
+        return as_of_period(load_recipe(self.recipe, self.overrides), self.period)
 
     def named(self) -> Self:
         """With its run filled in."""

@@ -100,6 +100,51 @@ def test_a_bad_override_is_refused_with_what_helps(override: str, code: str, say
     assert "0123456789abcdef" not in str(caught.value)
 
 
+def test_faults_of_every_kind_are_named_at_once_one_a_line() -> None:
+    wrong = [
+        "dataset.cells.cooking.easy=4",
+        "dataset.given.domain=law",
+        "dataset.judge.pass_mean=abc",
+        "foo=1",
+        "sede=3",
+    ]
+    with pytest.raises(InputError) as caught:
+        load_recipe("tiny", wrong)
+    lines = [line.strip() for line in caught.value.detail.splitlines()]
+    assert caught.value.code == "recipe-several-faults" and len(lines) == 4
+    assert lines[0].startswith("unknown key foo; keys here: ") and "name" in lines[0]
+    assert lines[1] == "unknown key sede; did you mean 'seed'?"
+    assert lines[2].startswith("dataset.judge.pass_mean: ") and lines[2].endswith("(given: 'abc')")
+    assert lines[3].startswith("unknown domains: cooking, law; there are coding, math, ")
+
+
+def test_an_unknown_key_explains_the_missing_one_beside_it_and_no_other() -> None:
+    raw = load_recipe("tiny").model_dump(mode="json")
+    raw["teachers"]["judge"]["modle"] = raw["teachers"]["judge"].pop("model")
+    with pytest.raises(InputError, match="recipe-unknown-key") as caught:
+        check_recipe(raw)
+    assert caught.value.detail == "teachers.judge.modle; did you mean 'model'?"
+    del raw["purpose"]
+    with pytest.raises(InputError, match="recipe-several-faults") as caught:
+        check_recipe(raw)
+    assert "purpose: Field required" in caught.value.detail
+
+
+def test_every_bad_override_is_named() -> None:
+    with pytest.raises(InputError, match="recipe-bad-override") as caught:
+        load_recipe("tiny", ["dataset.judge", "name.x=1", "seed=2"])
+    assert [line.strip() for line in caught.value.detail.splitlines()] == [
+        "'dataset.judge'", "'name.x=1': 'name' is a value, not a section",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [-1, 2**53])
+def test_a_seed_is_one_that_every_generator_takes(seed: int) -> None:
+    for key in ("seed", "validation.seed", "loopback.seed"):
+        with pytest.raises(InputError, match="recipe-bad-value"):
+            load_recipe("tiny", [f"{key}={seed}"])
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

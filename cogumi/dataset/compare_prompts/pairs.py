@@ -69,6 +69,11 @@ class Comparison:
         return self.recipe.teachers[self.recipe.dataset.judge.teacher]
 
     @property
+    def called(self) -> tuple[str, str]:
+        """The teacher that answers and the judge, by the recipe's names: no other is called."""
+        return self.section.teacher, self.recipe.dataset.judge.teacher
+
+    @property
     def identity(self) -> str:
         """What the result follows from: prompts, questions, and how teacher and judge are asked."""
         answering = self.section.model_dump(

@@ -21,7 +21,11 @@ _LOW, _HIGH = 0.7, 1.4
 
 @dataclass(frozen=True, slots=True)
 class ComparisonPrice:
-    """What is left to buy: calls and dollars by role, as single calls. `reused`: replies that are in the ledger."""
+    """What is left to buy: calls and dollars by role, as single calls. `reused`: replies that are in the ledger.
+
+    While answers are to be bought, `judgements` is an upper bound: pairs of the same text and unusable answers are not
+    judged.
+    """
 
     answers: int
     judgements: int
@@ -33,9 +37,14 @@ class ComparisonPrice:
     def cost_usd(self) -> float:
         return self.answers_usd + self.judgements_usd
 
+    @property
+    def least_usd(self) -> float:
+        """The cost without the judgements that may not be needed."""
+        return self.answers_usd if self.answers else self.judgements_usd
+
     def to_json(self) -> dict[str, Any]:
         """Everything, with the sum and its range."""
-        span = [round(self.cost_usd * factor, 4) for factor in (_LOW, _HIGH)]
+        span = [round(self.least_usd * _LOW, 4), round(self.cost_usd * _HIGH, 4)]
         return {**asdict(self), "cost_usd": round(self.cost_usd, 4), "cost_usd_range": span}
 
 

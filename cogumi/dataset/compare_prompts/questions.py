@@ -10,6 +10,7 @@ from cogumi.dataset.given import read_questions
 from cogumi.dataset.published import open_published
 from cogumi.domain import Cell, Difficulty, Question
 from cogumi.errors import InputError, RunError
+from cogumi.metrics.formatting import counted
 from cogumi.recipe import Recipe
 from cogumi.store.artifacts import RECEIPT
 
@@ -56,7 +57,9 @@ def _drawn(
     """At most `rows` of this difficulty, in an order that the seed fixes: more rows begin with those of fewer."""
     fitting = [question for question in questions if question.cell.difficulty is difficulty]
     if not fitting:
-        raise InputError("questions-unreadable", f"{source}: none of {len(questions)} questions is {difficulty}")
+        raise InputError(
+            "questions-unreadable", f"{source}: none of {counted(len(questions), 'question')} is {difficulty}"
+        )
     Random(f"{seed}/compare-prompts").shuffle(fitting)
     others = {"other difficulty": len(questions) - len(fitting), "more than --rows": max(0, len(fitting) - rows)}
     left_out = {reason: count for reason, count in {**unusable, **others}.items() if count}

@@ -56,8 +56,7 @@ async def compare(comparison: Comparison, folder: RunFolder, progress: Progress 
 def _with_needed_teachers(comparison: Comparison) -> Recipe:
     """The recipe with teacher and judge alone: keys and endpoints of others are not needed."""
     recipe = comparison.recipe
-    names = (comparison.section.teacher, recipe.dataset.judge.teacher)
-    return recipe.model_copy(update={"teachers": {name: recipe.teachers[name] for name in names}})
+    return recipe.model_copy(update={"teachers": {name: recipe.teachers[name] for name in comparison.called}})
 
 
 def _needs(comparison: Comparison, price: ComparisonPrice) -> dict[str, Needs]:

@@ -39,7 +39,9 @@ def test_a_comparison_on_a_finished_run_from_the_command_line(place: Path) -> No
     assert (price["answers"], price["judgements"], price["reused"]) == (48, 48, 0) and price["cost_usd"] > 0
     assert not (place / "runs" / "compare-tiny").exists()
     done = cogumi(*command, "--json", cwd=place)
-    assert done.returncode == 0 and "about $" in done.stderr, done.stderr
+    assert done.returncode == 0 and "at most about $" in done.stderr and "at most 48 judgements" in done.stderr, (
+        done.stderr
+    )
     figures = json.loads(done.stdout)
     assert (
         figures["verdict"] == "a better" and figures["p"] < 0.001 and figures["price"] == price and figures["rehearsal"]
@@ -63,7 +65,13 @@ def test_real_money_needs_a_yes(place: Path) -> None:
     keys = {"ANTHROPIC_API_KEY": "", "OPENAI_API_KEY": "", "OPENROUTER_API_KEY": ""}
     dry = cogumi(*command, "--dry-run", cwd=place, **keys)
     assert dry.returncode == 0 and "12 answers by claude-sonnet-5-5" in dry.stdout + dry.stderr
-    refused(cogumi(*command, "--yes", cwd=place, **keys), "key-missing", 2)
+    missing = cogumi(*command, "--yes", cwd=place, **keys)
+    refused(missing, "key-missing", 2)
+    assert "$" not in missing.stderr and "OPENROUTER_API_KEY" not in missing.stderr, (
+        "only what is called, before the price"
+    )
+    called = {**dict.fromkeys(keys, "no-key"), "OPENROUTER_API_KEY": ""}
+    refused(cogumi(*command, cwd=place, **called), "price-not-accepted", 2)
     refused(cogumi(*command, cwd=place, **dict.fromkeys(keys, "no-key")), "price-not-accepted", 2)
     assert not (place / "runs").exists()
 
@@ -143,4 +151,5 @@ def test_the_result_has_words_for_figures_that_are_not_there(tmp_path: Path) -> 
         "cost_usd": 0.0, "at_risk_usd": 0.0,
     }  # fmt: skip
     text = result_text(figures, tmp_path, 80)
+    assert "wins of b minus wins of a" in " ".join(text.split())
     assert "none of 2 judgements preferred" in text and "2 call-failed" in text and "None" not in text

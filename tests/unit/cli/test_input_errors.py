@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cogumi.cli.main import Commands
 from cogumi.errors import address_error, storage_error
 from cogumi.teachers.server.app import Behaviour
 from cogumi.teachers.server.serve import LoopbackProcess
@@ -43,6 +44,34 @@ def test_an_unknown_domain_is_refused_before_it_is_priced_with_the_known_ones(tm
     done = cogumi("run", "dataset", "--recipe", "spec-60k", "--set", cells, "--dry-run", cwd=tmp_path)
     refused(done, "domain-unknown", 2)
     assert "finance, law" in done.stderr and "coding" in done.stderr and "$" not in done.stdout
+
+
+def test_questions_of_an_unknown_domain_are_refused_before_prefect_is_started(tmp_path: Path) -> None:
+    row = {"question": "How long is an egg boiled?", "domain": "cookery", "difficulty": "easy"}
+    (tmp_path / "q.jsonl").write_text(json.dumps(row))
+    for more in ([], ["--dry-run"]):
+        done = cogumi(
+            "run", "dataset", "--questions", "q.jsonl", *more, cwd=tmp_path, PREFECT_HOME=str(tmp_path / "prefect")
+        )
+        refused(done, "domain-unknown", 2)
+        assert "unknown domain: cookery; there are coding, math, " in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["q.jsonl"]
+
+
+def test_every_option_that_is_a_whole_number_has_a_least_value() -> None:
+    whole = {
+        f"{name} {parameter.name}": parameter.min
+        for name, command in Commands().loaded().items()
+        for each in (getattr(command, "commands", None) or {name: command}).values()
+        for parameter in each.params
+        if parameter.type_descriptor.annotation is int
+    }
+    assert len(whole) >= 12 and [name for name, least in whole.items() if least is None] == []
+
+
+@pytest.mark.parametrize("port", ["80000", "-1"])
+def test_a_port_that_does_not_exist_is_an_error_of_usage(tmp_path: Path, port: str) -> None:
+    refused(cogumi("teacher", "serve", "--port", port, cwd=tmp_path), "usage", 2)
 
 
 @pytest.mark.parametrize("arguments", [["run", "base", "--rehearse"], ["run", "dataset", "--recipe", "dmeo"], ["rnu"]])

@@ -66,7 +66,7 @@ def trains_a_draft(folder: Path, run: Callable[..., str], trained_by: list[str])
     assert stages["train_models"]["draft_acceptance_length"] == made["draft_acceptance_length"]
     assert {"adapt_seconds", "merge_max_rel_err"} <= stages["train_models"].keys()
     shown = run("draft", "--no-prefect")
-    assert made["verdict"] in " ".join(shown.split()) and "unigram" in shown and "tokens a round" in shown
+    assert made["verdict"] in " ".join(shown.split()) and "unigram" in shown and "tokens per round" in shown
 
 
 def _with(run: Callable[..., str], more: list[str], *arguments: str) -> str:

@@ -7,14 +7,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from cogumi.errors import StorageError
+from cogumi.errors import RunError, StorageError
 from cogumi.store.backup import backup, restore, runs_in
 from cogumi.store.ledger import Attempt, Ledger, Outcome
+from cogumi.store.ledger_file import ledger_file
 from cogumi.store.schema import SCHEMA_VERSION, open_engine, prepare
 
 
@@ -101,6 +103,30 @@ async def test_many_writers_share_commits(ledger_url: str) -> None:
     rows, commits = ledger.written
     assert rows == 600 and commits < 100
     ledger.close()
+
+
+def test_what_only_reads_makes_no_ledger(tmp_path: Path) -> None:
+    """Not in the thread that opened it either."""
+    url = f"sqlite:///{tmp_path / 'none.db'}"
+    view = Ledger.view(url, "r")
+    with ThreadPoolExecutor() as threads:
+        assert not threads.submit(lambda: view.has_attempts).result()
+    assert view.replies == 0 and view.batches() == [] and view.recall("memo") is None and view.table("stage") == []
+    view.close()
+    with pytest.raises(RunError, match="ledger-missing"):
+        backup(url, "r", tmp_path / "copy.db")
+    with pytest.raises(StorageError, match="no such backup"):
+        runs_in(tmp_path / "none.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [("sqlite:////a/b.db", Path("/a/b.db")), ("sqlite:///b.db", Path("b.db")), ("sqlite://", None),
+     ("postgresql://host/name", None)],
+)  # fmt: skip
+def test_the_file_of_a_ledger_is_known_by_its_url(url: str, file: Path | None) -> None:
+    assert ledger_file(url) == file
 
 
 async def test_sums_by_group_are_exact(ledger_url: str) -> None:
