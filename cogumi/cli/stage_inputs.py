@@ -7,16 +7,20 @@ from pathlib import Path
 
 from cogumi.evaluate.request import ValidateRequest, fetch_models
 from cogumi.recipe import Recipe
+from cogumi.store.run_changes import part_of
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
 from cogumi.training.request import DraftRequest, ModelRequest, TrainRequest, fetch_base, fetch_dataset, fetch_target
 
 
 def check_inputs(request: ModelRequest, recipe: Recipe) -> None:
-    """Dataset and models of the run, where the request names no published ones.
+    """Dataset and models of the run, where the request names no published ones. A stage that the recipe does not have
+    says so itself.
 
     Raises RunError run-without-dataset, run-without-base, run-without-merged, models-too-few.
     """
+    if getattr(recipe, part_of(request.stage)) is None:
+        return
     folder = RunFolder(run_path(Path(request.root), request.run), request.run, resumed=True)
     if not request.dataset and not (isinstance(request, ValidateRequest) and request.suite):
         fetch_dataset(request, folder, None)

@@ -52,7 +52,7 @@ def trains_a_draft(folder: Path, run: Callable[..., str], trained_by: list[str])
     """`cogumi run draft` for the merged model; afterwards the same again, shown to a reader. The recipe is the one that
     the adapters were trained by.
     """
-    with pytest.raises(RunError, match=r"train is changed by its own stage"):
+    with pytest.raises(RunError, match=r"train: changed by cogumi run train --change"):
         run("draft", "--no-prefect")
     run = partial(_with, run, trained_by)
     told = json.loads(run("draft", "--dry-run", "--json"))
