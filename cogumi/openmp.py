@@ -4,8 +4,8 @@ torch computes in many short parallel regions. At the end of one a thread waits 
 the next one: awake (it spins) for a time, then asleep. Spinning saves the wake-up, some 50 microseconds, and pays while
 every thread of the team runs. Where another process has the processor of one, the others spin until the scheduler gives
 it back, some milliseconds later. GNU's OpenMP spins for up to 300,000 rounds of about 25 ns, Intel's and LLVM's for
-200 ms: then most processor time of a training can go into waiting. The limit here, about 25 microseconds, is about what a
-wake-up costs: `cogumi bench neighbour`, docs/log.md of 30 November 2026.
+200 ms: then most processor time of a training can go into waiting. The limit here, about 25 microseconds, is what half
+a wake-up costs: `cogumi bench neighbour`, docs/log.md of 30 November 2026.
 
 An OpenMP library reads its settings once, when it is loaded, which is when torch is. So this is done by `import
 cogumi`, which comes before any module of the package imports torch. A notebook that imports torch first keeps the
