@@ -46,6 +46,7 @@ def test_adapters_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monk
     adapts_to_examples(tmp_path, partial(here, command="adapt"))
     merges(tmp_path, partial(here, command="merge"), monkeypatch)
     trains_a_draft(tmp_path, here, quick)
+    changes_all_stages(tmp_path / "runs" / "tiny", here, quick)
 
 
 def trains_a_draft(folder: Path, run: Callable[..., str], trained_by: list[str]) -> None:
@@ -67,6 +68,25 @@ def trains_a_draft(folder: Path, run: Callable[..., str], trained_by: list[str])
     assert {"adapt_seconds", "merge_max_rel_err"} <= stages["train_models"].keys()
     shown = run("draft", "--no-prefect")
     assert made["verdict"] in " ".join(shown.split()) and "unigram" in shown and "tokens per round" in shown
+
+
+def changes_all_stages(folder: Path, run: Callable[..., str], made_by: list[str]) -> None:
+    """A change of one stage that fails leaves everything as it was; `run all --change` carries it through the rest."""
+    before = (folder / "run.json").read_bytes(), (folder / "report.json").read_bytes()
+    with pytest.raises(InputError, match="tasks-too-few"):
+        run("train", "--no-prefect", *made_by, "--set", "train.held_out_share=0.01", "--change")
+    assert json.loads((folder / "run.json").read_text())["recipe"] == json.loads(before[0])["recipe"]
+    assert (folder / "report.json").read_bytes() == before[1]
+    told = json.loads(run("train", "--dry-run", "--json", *made_by, "--set", "train.steps=2"))
+    assert {"key": "train.steps", "old": 1, "new": 2} in told["changes"] and told["finished"] is False
+    run("all", "--no-prefect", "--json", *made_by, "--set", "train.steps=2", "--change")
+    assert json.loads((folder / "adapter" / "receipt.json").read_text())["recipe"]["steps"] == 2
+    assert json.loads((folder / "run.json").read_text())["recipe"]["train"]["steps"] == 2
+    assert [path.name.partition("-")[0] for path in sorted((folder / "replaced").iterdir())] == [
+        "adapter",
+        "draft",
+        "merged",
+    ]
 
 
 def _with(run: Callable[..., str], more: list[str], *arguments: str) -> str:
