@@ -17,7 +17,7 @@ from cogumi.dataset.lost_ledger import is_lost_file
 from cogumi.dataset.request import DatasetRequest
 from cogumi.dataset.requirements import check_keys
 from cogumi.errors import Interrupted, RunError, StorageError
-from cogumi.metrics.formatting import number
+from cogumi.metrics.formatting import counted, number
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.report.html import verdict
 from cogumi.store.run_folder import RunFolder, changes_of_run, check_root, read_run, run_path
@@ -35,7 +35,10 @@ def request_for(
     request = DatasetRequest.checked(
         run=name, recipe=recipe, overrides=overrides, questions=paths, root=str(root), **more
     )
-    request.read_questions(request.load())
+    given = request.read_questions(request.load())
+    if given is not None and given.quarantined:
+        where = "with each row in the run's quarantine.jsonl"
+        warn(f"{counted(len(given.quarantined), 'row')} of {given.rows:,} left out", f"{given.described()}; {where}")
     return request.named(period=f"{datetime.now(UTC):%Y-%m-%d}")
 
 

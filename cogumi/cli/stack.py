@@ -81,14 +81,30 @@ def resume(
     stack = _stack()
     standing = None if here else stack.status(home)
     if standing is None or not standing.answers:
-        _go_on_here(request, as_json)
+        _go_on_here(in_folder(request, root, name, Path.cwd()), as_json)
         return
+    request = in_folder(request, root, name, Path(standing.site.work))
     run = trigger(f"{standing.site.root}/api", deployment, request)
     url = f"{standing.site.root}/runs/flow-run/{run['id']}"
     if as_json:
         print_json({"flow_run": run["id"], "url": url})
     else:
         say(f"{name} goes on as flow run {run['name']}: {url}")
+
+
+def in_folder(request: Request, root: Path, name: str, work: Path) -> Request:
+    """The request for the run in `root` / `name`, whatever folder it was kept for: a folder may be moved or copied.
+
+    Args:
+        work: the folder that relative paths are of where the request is carried out.
+    """
+    asked = request.dataset if isinstance(request, PipelineRequest) else request
+    if (work / asked.root / asked.run).resolve() == run_path(root, name):
+        return request
+    place = {"root": str(root.resolve()), "run": name}
+    if isinstance(request, PipelineRequest):
+        return request.model_copy(update={"dataset": request.dataset.model_copy(update=place)})
+    return request.model_copy(update=place)
 
 
 def trigger(api: str, deployment: str, request: Request) -> dict[str, Any]:

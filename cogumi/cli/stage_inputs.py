@@ -10,16 +10,17 @@ from cogumi.recipe import Recipe
 from cogumi.store.run_changes import part_of
 from cogumi.store.run_folder import RunFolder, run_path
 from cogumi.store.versions import Versions
+from cogumi.training.claim import training_is_installed
 from cogumi.training.request import DraftRequest, ModelRequest, TrainRequest, fetch_base, fetch_dataset, fetch_target
 
 
 def check_inputs(request: ModelRequest, recipe: Recipe) -> None:
-    """Dataset and models of the run, where the request names no published ones. A stage that the recipe does not have
-    says so itself.
+    """Dataset and models of the run, where the request names no published ones. What else is in the way of a stage
+    (the recipe does not have it, an extra is missing) it says itself.
 
     Raises RunError run-without-dataset, run-without-base, run-without-merged, models-too-few.
     """
-    if getattr(recipe, part_of(request.stage)) is None:
+    if getattr(recipe, part_of(request.stage)) is None or not training_is_installed():
         return
     folder = RunFolder(run_path(Path(request.root), request.run), request.run, resumed=True)
     if not request.dataset and not (isinstance(request, ValidateRequest) and request.suite):

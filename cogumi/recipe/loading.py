@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from cogumi.domain.cells import unknown_domains
 from cogumi.errors import InputError
-from cogumi.recipe.section import UNKNOWN_DOMAIN
+from cogumi.recipe.section import UnknownDomain
 from cogumi.recipe.sections import Recipe
 from cogumi.recipe.training import TrainSection
 from cogumi.recipe.yaml_text import parse_yaml
@@ -159,6 +159,10 @@ def _refuse_secrets(value: Any, where: tuple[str, ...]) -> None:
         raise InputError("secret-in-recipe", f"at {'.'.join(where)} (value not shown)")
 
 
+def _names_no_domain(problem: Mapping[str, Any]) -> bool:
+    return isinstance(problem.get("ctx", {}).get("error"), UnknownDomain)
+
+
 def _explain(error: ValidationError) -> InputError:
     """Every problem in one InputError, one per line: unknown keys, bad values, unknown domains. A missing key is not
     named where its section has an unknown one, which explains it.
@@ -169,10 +173,11 @@ def _explain(error: ValidationError) -> InputError:
     values = [
         _bad_value(problem)
         for problem in problems
-        if problem["type"] not in (_UNKNOWN_KEY, UNKNOWN_DOMAIN)
+        if problem["type"] != _UNKNOWN_KEY
+        and not _names_no_domain(problem)
         and not (problem["type"] == "missing" and problem["loc"][:-1] in explained)
     ]
-    domains = sorted({str(problem["input"]) for problem in problems if problem["type"] == UNKNOWN_DOMAIN})
+    domains = sorted({str(problem["input"]) for problem in problems if _names_no_domain(problem)})
     faults = {
         "recipe-unknown-key": list(map(_unknown_key, unknown)),
         "recipe-bad-value": values,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
 from cogumi.domain import DOMAINS
 from cogumi.domain.cells import domain_key
@@ -14,19 +13,21 @@ Share = Annotated[float, Field(ge=0, le=1)]
 MAX_SEED = 2**53 - 1
 """Every generator of random numbers takes seeds from 0 to this, and JSON holds them exactly."""
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-UNKNOWN_DOMAIN = "domain_unknown"
-"""The type of pydantic's error where a value names no domain."""
+
+
+class UnknownDomain(ValueError):
+    """A value names no domain: in the context of pydantic's error."""
 
 
 def _domain(name: str) -> str:
     if name not in DOMAINS:
-        raise PydanticCustomError(UNKNOWN_DOMAIN, "unknown domain")
+        raise UnknownDomain("unknown domain")
     return name
 
 
 def _domain_as_written(name: str) -> str:
     if domain_key(name) is None:
-        raise PydanticCustomError(UNKNOWN_DOMAIN, "unknown domain")
+        raise UnknownDomain("unknown domain")
     return name
 
 

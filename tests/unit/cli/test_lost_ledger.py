@@ -43,3 +43,18 @@ def test_a_finished_run_says_so_and_whatever_needs_its_ledger_ends_with_ledger_m
     report = write_report(folder)  # as a training stage does when it ends
     assert report["cost"] and report["attempts"] and report["cost"] == json.loads(before)["cost"]
     assert not list(folder.glob("ledger.db*"))
+
+
+def test_resume_goes_on_with_the_folder_that_is_named_and_no_other(tmp_path: Path) -> None:
+    """Moved or copied, and asked for from elsewhere: what the kept request says of its place does not count."""
+    assert cogumi(*RUN, *NO_PREFECT, cwd=tmp_path).returncode == 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "runs" / "tiny").rename(elsewhere / "copy")
+    done = cogumi("resume", "copy", "--root", str(elsewhere), "--here", cwd=tmp_path)
+    assert done.returncode == 0 and "copy: the dataset is finished, nothing to buy" in done.stderr
+    for file in (elsewhere / "copy").glob("ledger.db*"):
+        file.unlink()
+    (elsewhere / "copy" / "report.html").unlink()  # so that it is not taken for finished without a look
+    refused(cogumi("resume", "copy", "--root", str(elsewhere), "--here", cwd=tmp_path), "ledger-missing", 4)
+    assert not (tmp_path / "runs" / "tiny").exists() and sorted(path.name for path in elsewhere.iterdir()) == ["copy"]

@@ -188,7 +188,7 @@ def test_an_example_that_is_there_twice_does_not_vouch_for_itself(base: Path, tm
 def test_a_loss_that_is_no_number_is_no_gain(base: Path, tmp_path: Path) -> None:
     of = opened(base, tmp_path, "lm_head_lora")
     of.weights.rates["head.B"].fill_(float("nan"))
-    with pytest.raises(RunError, match=r"adaptation-no-gain\] \+?nan"):
+    with pytest.raises(RunError, match=r"adaptation-no-gain\] the loss is no longer finite"):
         adapt(of, of_one_task())
 
 
