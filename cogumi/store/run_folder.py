@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from cogumi import __version__
-from cogumi.errors import InputError, RunError, StorageError, storage_error
+from cogumi.errors import CogumiError, InputError, RunError, StorageError, storage_error
 from cogumi.recipe import Recipe, as_of_format, stored_recipe
 from cogumi.store.artifacts import RECEIPT
 from cogumi.store.files import sha256_of, write_json
@@ -73,7 +73,12 @@ class RunFolder:
         path = run_path(root, name)
         with _lock(path, name, f".lock-{stage}" if stage else ".lock"):
             found = _check_or_write(path, name, recipe, command, stage, change)
-            yield RunFolder(path, name, found is not None, found or RUN_FORMAT)
+            try:
+                yield RunFolder(path, name, found is not None, found or RUN_FORMAT)
+            except BaseException:
+                with suppress(CogumiError):
+                    _drop_change(path)
+                raise
             _end_change(path)
 
 
@@ -185,6 +190,12 @@ def _end_change(path: Path) -> None:
     changing = run.pop("changing", None)
     if changing:
         write_json(path / "run.json", _changed(run, changing))
+
+
+def _drop_change(path: Path) -> None:
+    """The stage has failed: the recipe is the one by which what stands there was made."""
+    if "changing" in _read_file(path):
+        write_json(path / "run.json", read_run(path))
 
 
 def _receipt_hash(path: Path, artifact: str) -> str:

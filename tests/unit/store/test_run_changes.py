@@ -109,10 +109,23 @@ def test_a_change_that_fails_leaves_the_recipe_by_which_what_stands_there_was_ma
     with pytest.raises(ZeroDivisionError), RunFolder.open(tmp_path, "a", other, "second", change=True):
         assert read_run(folder.path) == before
         raise ZeroDivisionError
-    assert read_run(folder.path) == before
+    assert read_run(folder.path) == before and "changing" not in (folder.path / "run.json").read_text()
     with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "third"):
         pass
     assert "changing" not in (folder.path / "run.json").read_text()
+
+
+def test_a_change_that_was_killed_leaves_it_too(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "first") as folder:
+        finished(folder.path, "dataset")
+    before = read_run(folder.path)
+    other = load_recipe("tiny", ["dataset.judge.pass_mean=9.5"])
+    with RunFolder.open(tmp_path, "a", other, "second", change=True):
+        as_killed = (folder.path / "run.json").read_bytes()
+    write_atomic(folder.path / "run.json", as_killed)
+    assert read_run(folder.path) == before
+    with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "third"):
+        pass
 
 
 def test_a_change_counts_from_the_moment_that_something_else_stands_there(tmp_path: Path) -> None:
