@@ -6,9 +6,10 @@ from cogumi.errors.entry import ErrorEntry
 
 DATA: dict[str, ErrorEntry] = {
     # -- input
+    "backup-not-found": ErrorEntry("There is no backup of a ledger at this path.", "Check the path of the backup."),
     "recipe-not-found": ErrorEntry(
         "There is no preset or file of this name.",
-        "Name a preset (cogumi run --help lists them) or a path to a YAML file.",
+        "Name a preset (cogumi run dataset --help lists them) or a path to a YAML file.",
     ),
     "recipe-not-yaml": ErrorEntry("The recipe is not readable YAML.", "Correct the line the message names."),
     "recipe-unknown-key": ErrorEntry(

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from cogumi.errors import RunError, StorageError
+from cogumi.errors import InputError, RunError, StorageError
 from cogumi.store.ledger_file import is_missing, ledger_file
 from cogumi.store.schema import ATTEMPTS, BATCHES, MEMOS, open_engine, prepare, translate
 
@@ -33,7 +33,7 @@ def restore(source: Path, run: str, destination_url: str, as_run: str) -> int:
 
 
 def runs_in(path: Path) -> list[str]:
-    """The names of the runs in a backup file. Raises StorageError disk-error where there is none."""
+    """The names of the runs in a backup file. Raises InputError backup-not-found."""
     _check_backup(path)
     engine = open_engine(f"sqlite:///{path}")
     try:
@@ -48,7 +48,7 @@ def runs_in(path: Path) -> list[str]:
 def _check_backup(path: Path) -> None:
     """Opening a file that is not there would make one."""
     if not path.is_file():
-        raise StorageError("disk-error", f"{path}: no such backup")
+        raise InputError("backup-not-found", str(path))
 
 
 def _copy(source_url: str, run: str, destination_url: str, as_run: str) -> int:

@@ -23,7 +23,7 @@ def test_a_finished_run_says_so_and_whatever_needs_its_ledger_ends_with_ledger_m
     refused(cogumi("ledger", "show", "tiny", cwd=tmp_path), "ledger-missing", 4)
     refused(cogumi("ledger", "backup", "tiny", "copy.db", cwd=tmp_path), "ledger-missing", 4)
     refused(cogumi("batches", "tiny", cwd=tmp_path), "ledger-missing", 4)
-    refused(cogumi("ledger", "restore", "copy.db", "--to", "tiny", cwd=tmp_path), "disk-error", 3)
+    refused(cogumi("ledger", "restore", "copy.db", "--to", "tiny", cwd=tmp_path), "backup-not-found", 2)
 
     again = cogumi(*RUN, *NO_PREFECT, cwd=tmp_path)
     assert again.returncode == 0 and "the dataset is finished, nothing to buy" in again.stderr

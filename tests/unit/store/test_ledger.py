@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cogumi.errors import RunError, StorageError
+from cogumi.errors import InputError, RunError, StorageError
 from cogumi.store.backup import backup, restore, runs_in
 from cogumi.store.ledger import Attempt, Ledger, Outcome
 from cogumi.store.ledger_file import ledger_file
@@ -115,7 +115,7 @@ def test_what_only_reads_makes_no_ledger(tmp_path: Path) -> None:
     view.close()
     with pytest.raises(RunError, match="ledger-missing"):
         backup(url, "r", tmp_path / "copy.db")
-    with pytest.raises(StorageError, match="no such backup"):
+    with pytest.raises(InputError, match="backup-not-found"):
         runs_in(tmp_path / "none.db")
     assert list(tmp_path.iterdir()) == []
 
