@@ -12,6 +12,7 @@ from cogumi.cli.finished import StageRequest, figures_of_finished, remember_fini
 from cogumi.cli.output import note, print_json, say
 from cogumi.cli.stage_inputs import check_inputs
 from cogumi.dataset.request import DatasetRequest
+from cogumi.dataset.requirements import check_keys
 from cogumi.evaluate.request import ValidateRequest
 from cogumi.recipe import Recipe
 from cogumi.store.run_changes import RunChanges, refuse
@@ -37,9 +38,11 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
 
         with progress("checks"):
             _claim(recipe, wanted)
+    asked = PipelineRequest(dataset=request, dispatch="local")
+    if last == STAGES[-1]:
+        _keep(asked, recipe)
     figures = _dataset(request, recipe, prefect, as_json)
     stages = {"generate_dataset": figures}
-    asked = PipelineRequest(dataset=request)
     requests: dict[str, Callable[[], ModelRequest]] = {
         "base": partial(asked.base, ""),
         "train": partial(asked.train, "", ""),
@@ -54,6 +57,16 @@ def run_stages(request: DatasetRequest, last: str, prefect: bool, as_json: bool)
         stages[_FIGURES[stage]] = _made(requests[stage](), prefect, as_json)
     if as_json:
         print_json({"run": request.run, "folder": str(run_path(Path(request.root), request.run)), "stages": stages})
+
+
+def _keep(request: PipelineRequest, recipe: Recipe) -> None:
+    """So that `cogumi resume` goes on with all stages, whichever was stopped."""
+    check_keys(recipe)
+    root = Path(request.dataset.root)
+    check_root(root)
+    folder = run_path(root, request.dataset.run)
+    folder.mkdir(exist_ok=True)
+    request.keep(folder)
 
 
 def run_model_stage(request: ModelRequest, prefect: bool, as_json: bool, dry_run: bool = False) -> None:

@@ -10,7 +10,7 @@ import typer
 from cogumi.cli.dataset_progress import dataset_progress
 from cogumi.cli.output import JsonOption, note, print_json, print_table, say
 from cogumi.cli.progress import progress
-from cogumi.cli.run_stage import run_model_stage, run_stages
+from cogumi.cli.run_stage import STAGES, run_model_stage, run_stages
 from cogumi.cli.training_progress import training_progress
 from cogumi.cli.with_prefect import run_flow
 from cogumi.dataset.request import DatasetRequest
@@ -79,7 +79,8 @@ def resume(
     """Go on with a run that was stopped, crashed or failed; nothing is bought twice."""
     deployment, request = kept(run_path(root, name))
     stack = _stack()
-    standing = None if here else stack.status(home)
+    by_command = isinstance(request, PipelineRequest) and not request.dataset.dataset  # `cogumi run all`
+    standing = None if here or by_command else stack.status(home)
     if standing is None or not standing.answers:
         _go_on_here(in_folder(request, root, name, Path.cwd()), as_json)
         return
@@ -143,6 +144,8 @@ def kept(folder: Path) -> tuple[str, Request]:
 def _go_on_here(request: Request, as_json: bool) -> None:
     if isinstance(request, ModelRequest):
         run_model_stage(request, prefect=True, as_json=as_json)
+    elif isinstance(request, PipelineRequest) and not request.dataset.dataset:
+        run_stages(request.dataset, STAGES[-1], prefect=True, as_json=as_json)
     elif isinstance(request, PipelineRequest):
         with dataset_progress(), training_progress("pipeline"):
             made = run_flow("pipeline", request.model_copy(update={"dispatch": "local"}))

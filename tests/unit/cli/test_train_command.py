@@ -87,6 +87,9 @@ def changes_all_stages(folder: Path, run: Callable[..., str], made_by: list[str]
         "draft",
         "merged",
     ]
+    resumed = json.loads(run("tiny", "--here", "--json", command="resume"))["stages"]
+    assert set(resumed) == {"generate_dataset", "pretrain_base", "train_models", "train_draft", "validate_model"}
+    assert resumed["train_models"]["steps"] == 2, "all stages, as `run all` was asked for them"
 
 
 def _with(run: Callable[..., str], more: list[str], *arguments: str) -> str:
