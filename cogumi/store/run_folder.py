@@ -77,9 +77,9 @@ class RunFolder:
                 yield RunFolder(path, name, found is not None, found or RUN_FORMAT)
             except BaseException:
                 with suppress(CogumiError):
-                    _drop_change(path)
+                    _drop_change(path, artifact_of(stage))
                 raise
-            _end_change(path)
+            _end_change(path, artifact_of(stage))
 
 
 def run_path(root: Path, name: str) -> Path:
@@ -141,6 +141,7 @@ def changes_of_run(path: Path, run: dict[str, Any], recipe: Recipe) -> RunChange
 def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: str, change: bool) -> int | None:
     """The format of a run that is resumed, or None where one has been started."""
     if (path / "run.json").exists():
+        _drop_change(path, artifact_of(stage))  # of one that was killed
         run = read_run(path)
         found = changes_of_run(path, run, recipe)
         refuse(name, found, stage, change)
@@ -184,17 +185,17 @@ def _changed(run: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return {**run, "recipe": change["recipe"], "command": change["command"] or run["command"], "changes": history}
 
 
-def _end_change(path: Path) -> None:
+def _end_change(path: Path, artifact: str) -> None:
     """The stage has ended well: what it was to change is changed, also where the result is the one from before."""
     run = _read_file(path)
-    changing = run.pop("changing", None)
-    if changing:
+    if run.get("changing", {}).get("artifact") == artifact:
+        changing = run.pop("changing")
         write_json(path / "run.json", _changed(run, changing))
 
 
-def _drop_change(path: Path) -> None:
-    """The stage has failed: the recipe is the one by which what stands there was made."""
-    if "changing" in _read_file(path):
+def _drop_change(path: Path, artifact: str) -> None:
+    """The stage has failed, or was killed: the recipe is the one by which what stands there was made."""
+    if _read_file(path).get("changing", {}).get("artifact") == artifact:
         write_json(path / "run.json", read_run(path))
 
 

@@ -126,6 +126,11 @@ def test_a_change_that_was_killed_leaves_it_too(tmp_path: Path) -> None:
     assert read_run(folder.path) == before
     with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "third"):
         pass
+    assert read_run(folder.path) == before, "a later run that ends well does not carry it out"
+    write_atomic(folder.path / "run.json", as_killed)
+    with RunFolder.open(tmp_path, "a", load_recipe("tiny"), "", "base"):
+        pass
+    assert read_run(folder.path) == before, "nor does another stage"
 
 
 def test_a_change_counts_from_the_moment_that_something_else_stands_there(tmp_path: Path) -> None:
