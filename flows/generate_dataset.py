@@ -83,6 +83,7 @@ async def _generate(request: DatasetRequest, recipe: Recipe, versions: Versions 
             write_quarantine(folder.path / "quarantine.jsonl", given)
         store = await results_store(folder.path, request.results)
         async with (
+            sigterm_heard(),
             leased(recipe, request.rate_share) as granted,
             open_dataset_run(granted, folder) as run,
             progress_artifact(run),
@@ -90,10 +91,9 @@ async def _generate(request: DatasetRequest, recipe: Recipe, versions: Versions 
             plan = await open_plan(run, given, versions)
             CURRENT.set(Bench(run, plan, given))
             started = time.monotonic()
-            async with sigterm_heard():
-                with told_when_the_budget_is_reached():
-                    answers = await run_plan(plan, store)
-                figures = await publish_dataset(started, answers)
+            with told_when_the_budget_is_reached():
+                answers = await run_plan(plan, store)
+            figures = await publish_dataset(started, answers)
         if versions is not None:
             await publish_dataset_version(versions, str(folder.path), folder.name, figures)
         report = await asyncio.to_thread(write_report, folder.path)
