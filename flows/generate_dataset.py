@@ -76,9 +76,10 @@ async def generate_dataset(request: DatasetRequest) -> dict[str, Any]:
 
 
 async def _generate(request: DatasetRequest, recipe: Recipe, versions: Versions | None) -> dict[str, Any]:
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, change=request.change) as folder:
+    given, told = request.read_questions(recipe), request.questions_told(recipe)
+    root = Path(request.root)
+    with RunFolder.open(root, request.run, recipe, request.command, change=request.change, questions=told) as folder:
         request.keep(folder.path)
-        given = request.read_questions(recipe)
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)
         store = await results_store(folder.path, request.results)

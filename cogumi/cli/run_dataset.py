@@ -20,6 +20,8 @@ from cogumi.errors import Interrupted, RunError, StorageError
 from cogumi.metrics.formatting import counted, number
 from cogumi.recipe import Recipe, load_recipe
 from cogumi.report.html import verdict
+from cogumi.store.artifacts import replaced_artifacts
+from cogumi.store.run_changes import RunChanges
 from cogumi.store.run_folder import RunFolder, changes_of_run, check_root, read_run, run_path
 from cogumi.store.versions import Versions
 
@@ -53,31 +55,42 @@ def run_dataset(request: DatasetRequest, prefect: bool) -> dict[str, Any]:
     from cogumi.dataset.forecast import check_changes
 
     asyncio.run(check_changes(request, recipe, request.open_versions()))
+    folder = run_path(Path(request.root), request.run)
+    before = replaced_artifacts(folder)
     try:
         with dataset_progress():
             announce(request, recipe)
             if prefect:
-                return run_flow("generate_dataset", request)
-            return run_until_interrupted(_in_process(request, recipe))
+                figures = run_flow("generate_dataset", request)
+            else:
+                figures = run_until_interrupted(_in_process(request, recipe))
     except KeyboardInterrupt:
         raise Interrupted("run-interrupted", request.run) from None
+    for place in replaced_artifacts(folder):
+        if place not in before:
+            note(f"what stood there before is in {place}")
+    return figures
 
 
 def announce(request: DatasetRequest, recipe: Recipe) -> None:
-    """Say what is reused and what will be bought, before the first call. A ledger that cannot be read now, such as one
-    that another run is making, is left to the run, which takes the lock first.
+    """Say what changes, what is reused and what will be bought, before the first call. A ledger that cannot be read
+    now, such as one that another run is making, is left to the run, which takes the lock first.
     """
     from cogumi.dataset.estimate import calls_text
     from cogumi.dataset.forecast import existing_run
 
     try:
         folder = existing_run(Path(request.root), request.run)
+        found = None if folder is None else _changes(request, recipe, folder)
         expected = None if folder is None else _forecast(request, recipe, draws=1)
     except StorageError:
         return
+    if found is not None:
+        tell_changes(request.run, found, "", request.change)
     if expected is not None and expected["reused"]:
+        verb = "changing" if found is not None and found.content else "resuming"
         note(
-            f"resuming {request.run}: {expected['reused']:,} replies reused, about {calls_text(expected)} to buy, "
+            f"{verb} {request.run}: {expected['reused']:,} replies reused, about {calls_text(expected)} to buy, "
             f"about ${expected['cost_usd']:,.2f}"
         )
 
@@ -98,7 +111,7 @@ def dataset_forecast(request: DatasetRequest, quiet: bool) -> dict[str, Any]:
 
     recipe = request.load()
     folder = existing_run(Path(request.root), request.run)
-    found = None if folder is None else changes_of_run(folder.path, read_run(folder.path), recipe)
+    found = None if folder is None else _changes(request, recipe, folder)
     changes = [] if found is None else [change.to_json() for change in found.changes]
     finished = figures_of_finished(request, recipe) is not None
     try:
@@ -145,6 +158,10 @@ def _nothing_to_buy(request: DatasetRequest, recipe: Recipe, quiet: bool) -> dic
     return {**estimate(recipe, counts={}), "calls_range": [0, 0], "draws": 0, "stops": None, "finished": True}
 
 
+def _changes(request: DatasetRequest, recipe: Recipe, folder: RunFolder) -> RunChanges:
+    return changes_of_run(folder.path, read_run(folder.path), recipe, request.questions_told(recipe))
+
+
 def _forecast(request: DatasetRequest, recipe: Recipe, draws: int | None = None) -> dict[str, Any]:
     from cogumi.dataset.forecast import existing_run, forecast
     from cogumi.dataset.replay import DRAWS
@@ -160,9 +177,10 @@ async def _in_process(request: DatasetRequest, recipe: Recipe) -> dict[str, Any]
     from cogumi.dataset.versions import open_plan, publish_version
     from cogumi.report.build import write_report
 
-    with RunFolder.open(Path(request.root), request.run, recipe, request.command, change=request.change) as folder:
+    given, told = request.read_questions(recipe), request.questions_told(recipe)
+    root = Path(request.root)
+    with RunFolder.open(root, request.run, recipe, request.command, change=request.change, questions=told) as folder:
         request.keep(folder.path)
-        given = request.read_questions(recipe)
         if given is not None:
             write_quarantine(folder.path / "quarantine.jsonl", given)
         versions = request.open_versions()

@@ -68,7 +68,7 @@ async def check_changes(request: DatasetRequest, recipe: Recipe, versions: Versi
     folder = existing_run(Path(request.root), request.run)
     if folder is None:
         return
-    found = changes_of_run(folder.path, read_run(folder.path), recipe)
+    found = changes_of_run(folder.path, read_run(folder.path), recipe, request.questions_told(recipe))
     if found.refused_for("", request.change):
         expected = await forecast(recipe, folder, request.read_questions(recipe), versions)
         price = f"with --change: {calls_text(expected)}, about ${expected['cost_usd']:,.2f}"

@@ -13,7 +13,7 @@ from cogumi.domain import DIFFICULTIES, Cell, Difficulty, Question, utc
 from cogumi.domain.cells import domain_key, unknown_domains
 from cogumi.errors import InputError
 from cogumi.metrics.formatting import counted
-from cogumi.recipe import GivenSection
+from cogumi.recipe import GivenSection, hash_all
 from cogumi.store.files import Quarantined, read_foreign_json, read_foreign_jsonl, write_jsonl
 
 _NO_DEFAULTS = GivenSection()
@@ -46,6 +46,14 @@ class Given:
     duplicates: int = 0
     rows: int = 0
     unknown_domains: Counter[str] = field(default_factory=Counter)  # rows by the name that is no domain's
+
+    @property
+    def summary(self) -> str:
+        """How many questions and a hash of what is asked: "80 questions (3f2a9c01d4e5)". When a file was read, and rows
+        that are left out, are not among it.
+        """
+        digest = hash_all({**question.to_json(), "timestamp": ""} for question in self.questions)
+        return f"{counted(len(self.questions), 'question')} ({digest[:12]})"
 
     def reasons(self) -> dict[str, int]:
         return dict(Counter(row.reason for row in self.quarantined).most_common())

@@ -8,10 +8,10 @@ import shlex
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from cogumi.dataset.given import Given, read_questions
-from cogumi.recipe import Recipe, as_of_period, load_recipe
+from cogumi.recipe import GivenSection, Recipe, as_of_period, load_recipe
 from cogumi.store.requests import ROOT, RecipeRequest
 from cogumi.store.versions import Versions
 from cogumi.teachers.server.rehearsal import as_rehearsal
@@ -57,15 +57,26 @@ class DatasetRequest(RecipeRequest):
         description="make an existing run anew by this recipe where it differs; what is finished moves to replaced/",
     )
 
+    _read: tuple[tuple[tuple[str, ...], GivenSection], Given] | None = PrivateAttr(None)
+
     def load(self) -> Recipe:
         """The recipe as the request changes it. Raises as `load_recipe`."""
         recipe = load_recipe(self.recipe, self.overrides)
         return as_of_period(as_rehearsal(recipe) if self.rehearse else recipe, self.period)
 
     def read_questions(self, recipe: Recipe) -> Given | None:
-        """The existing questions, or None. Raises InputError questions-unreadable, domain-unknown."""
-        paths = [Path(path) for path in self.questions]
-        return read_questions(paths, recipe.dataset.given) if paths else None
+        """The existing questions, or None; the files are read once. Raises InputError questions-unreadable,
+        domain-unknown.
+        """
+        asked = (tuple(self.questions), recipe.dataset.given)
+        if self.questions and (self._read is None or self._read[0] != asked):
+            self._read = asked, read_questions([Path(path) for path in self.questions], recipe.dataset.given)
+        return self._read[1] if self.questions and self._read else None
+
+    def questions_told(self, recipe: Recipe) -> str:
+        """What run.json tells of the existing questions; "" where stage 1 asks for them. Raises as `read_questions`."""
+        given = self.read_questions(recipe)
+        return given.summary if given else ""
 
     def named(self, period: str = "") -> DatasetRequest:
         """The request with its run and period filled in; `period` is used where a dataset is versioned without one."""

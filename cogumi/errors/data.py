@@ -191,7 +191,7 @@ DATA: dict[str, ErrorEntry] = {
         "Another process is working in this run folder.", "Wait for it or stop it; or use another --run name."
     ),
     "run-recipe-changed": ErrorEntry(
-        "The recipe differs from the one that the run was made by, in what decides its requests, rows or weights.",
+        "The recipe or the questions are not those that the run was made by, in what decides its requests, rows or weights.",
         "Use another --run name, or add --change: what is finished moves to replaced/, and what is missing is bought.",
     ),
     "ledger-missing": ErrorEntry(

@@ -30,7 +30,9 @@ NOT_CONTENT: dict[str, set[str]] = {
 _HOW_CALLED = {"workers", "delivery", "cache"}
 _STAGES = ("questions", "judge", "answers_easy", "answers_hard")
 _LOOPBACK = {"defect_share", "wrong_share"}
-_ABSENT = "(not set)"
+QUESTIONS = "questions"
+"""Stands among the keys for existing questions, which a request names and no recipe."""
+ABSENT = "(not set)"
 _LONGEST_VALUE = 60
 
 
@@ -46,14 +48,14 @@ class Change:
         return {"key": self.key, "old": self.old, "new": self.new}
 
     def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.old)} -> {_shown(self.new)}"
+        return f"{self.key}: {shown(self.old)} -> {shown(self.new)}"
 
 
 def recipe_changes(old: Recipe, new: Recipe) -> list[Change]:
     """Every key whose value differs, in the order of the new recipe, then those that only the old one has."""
     before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     keys = [*after, *(key for key in before if key not in after)]
-    pairs = ((key, before.get(key, _ABSENT), after.get(key, _ABSENT)) for key in keys)
+    pairs = ((key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys)
     return [Change(key, was, now) for key, was, now in pairs if was != now]
 
 
@@ -71,7 +73,7 @@ def part_of_key(key: str) -> str:
         neutral = bool(rest) and (rest[0] in NOT_CONTENT[first] or (rest[0] in _STAGES and rest[-1] in _HOW_CALLED))
         return "" if neutral else first
     names = {"teachers": {"wire", "provider", "model"}, "loopback": _LOOPBACK}.get(first, set())
-    return "dataset" if first == "seed" or (rest and rest[-1] in names) else ""
+    return "dataset" if first in ("seed", QUESTIONS) or (rest and rest[-1] in names) else ""
 
 
 def content(recipe: Recipe, part: str) -> Any:
@@ -133,6 +135,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a recipe in a line of text, cut where it is long."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

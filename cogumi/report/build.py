@@ -58,6 +58,7 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
     stage = dict(receipt["metrics"]) if receipt else {"status": "incomplete", **_so_far(ledger)}
     told = folder / VERSION_FILE
     stage |= read_json(told) if told.is_file() else {"version": None}
+    stage["besides_usd"] = max(0.0, ledger.totals().cost_nanousd / 1e9 - stage["cost_usd"])
     return {
         "run": run["name"],
         "recipe": run["recipe"]["name"],
@@ -65,6 +66,8 @@ def build_report(folder: Path, run: dict[str, Any], ledger: Ledger) -> dict[str,
         "created": run["created"],
         "rerun": run["command"] or f"cogumi run dataset --recipe {run['recipe']['name']} --run {run['name']}",
         "versions": {"cogumi": run["cogumi"], "git": run["git"], "python": run["python"], **run["versions"]},
+        "pass_mean": run["recipe"]["dataset"]["judge"]["pass_mean"],
+        "changes": run.get("changes", []),
         "stages": {"generate_dataset": stage, **_later_stages(folder)},
         "cost": _money(ledger.table("stage", "provider", "model")),
         "attempts": ledger.table("provider", "stage", "state", "error_code"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cogumi.evaluate.figures import compared_rows, judged_rows, read_tokens, recorded_rows, verdict_text
 from cogumi.metrics import formatting
 from cogumi.metrics.formatting import Sample, percent, usd
+from cogumi.recipe.changes import shown
 from cogumi.report.plots import ARMS, curve, domain_bars, length_histogram, paired_bars
 from cogumi.training.figures import held_out_prompts, held_out_tasks
 
@@ -42,6 +43,7 @@ def render(
     )
     environment.filters["plain"] = visible
     environment.filters |= {name: getattr(formatting, name) for name in _FORMATS}
+    environment.filters["value"] = shown
     environment.globals |= {sample.__name__: sample for sample in _SAMPLES} | {"verdict_text": verdict_text}
     page = environment.get_template("report.html.j2").render(
         report=report,
@@ -84,6 +86,8 @@ def verdict(stage: dict[str, Any]) -> str:
     right = percent(stage["judge_accuracy"], of=hidden)
     accuracy = f", judge right on {right} of {hidden.count:,} hidden questions" if hidden.count else ""
     money = f"{usd(stage['cost_usd'], '.4f')} (+ {usd(stage['at_risk_usd'], '.4f')} at risk)"
+    besides = stage.get("besides_usd", 0)
+    money += f", {usd(besides, '.4f')} for replies it holds nothing of" if round(besides, 4) else ""
     given = stage.get("balance")
     counts = f"of {stage['asked']:,} given" if given else "every cell exactly as asked"
     return f"{stage['rows']:,} rows, {counts}{accuracy}, {money}"

@@ -75,10 +75,17 @@ def artifact_of(stage: str) -> str:
     return _ARTIFACT_OF_STAGE.get(stage, stage)
 
 
-def find_changes(path: Path, ledger_url: str, stored: Recipe, recipe: Recipe) -> RunChanges:
-    """Compare the recipe with the one that the run in `path` holds. Raises StorageError of the ledger."""
+def find_changes(
+    path: Path, ledger_url: str, stored: Recipe, recipe: Recipe, questions: Change | None = None
+) -> RunChanges:
+    """Compare the recipe with the one that the run in `path` holds; `questions` tells of other existing questions.
+
+    Raises StorageError of the ledger.
+    """
     changes = recipe_changes(stored, recipe)
     differs = changed_content(stored, recipe) if changes else set()
+    if questions is not None:
+        changes, differs = [questions, *changes], differs | {"dataset"}
     return RunChanges(stored, recipe, changes, {part for part in differs if _has_started(path, ledger_url, part)})
 
 

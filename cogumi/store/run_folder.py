@@ -25,6 +25,7 @@ import orjson
 from cogumi import __version__
 from cogumi.errors import CogumiError, InputError, RunError, StorageError, storage_error
 from cogumi.recipe import Recipe, as_of_format, stored_recipe
+from cogumi.recipe.changes import ABSENT, QUESTIONS, Change
 from cogumi.store.artifacts import RECEIPT
 from cogumi.store.files import sha256_of, write_json
 from cogumi.store.run_changes import RunChanges, artifact_of, find_changes, part_of, refuse
@@ -59,20 +60,27 @@ class RunFolder:
     @staticmethod
     @contextmanager
     def open(
-        root: Path, name: str, recipe: Recipe, command: str = "", stage: str = "", change: bool = False
+        root: Path,
+        name: str,
+        recipe: Recipe,
+        command: str = "",
+        stage: str = "",
+        change: bool = False,
+        questions: str | None = None,
     ) -> Iterator[RunFolder]:
         """Create or resume a run and hold its lock; a stage that writes to folders of its own has its own lock.
 
         run.json holds the recipe that is used from then on. `change` allows other content in this stage's part of the
-        recipe; what was finished with the content before is kept in `replaced/`, and run.json holds the recipe before
-        until something else stands in its place, or the block has ended well.
+        recipe, or other existing questions (as `Given.summary` tells of them; None: this stage reads none). What was
+        finished before is kept in `replaced/`, and run.json holds the recipe before until something else stands in its
+        place, or the block has ended well.
 
         Raises InputError run-name-refused; RunError run-locked, run-recipe-changed; StorageError run-newer,
         run-damaged, disk-full, disk-error.
         """
         path = run_path(root, name)
         with _lock(path, name, f".lock-{stage}" if stage else ".lock"):
-            found = _check_or_write(path, name, recipe, command, stage, change)
+            found = _check_or_write(path, name, recipe, command, stage, change, questions)
             try:
                 yield RunFolder(path, name, found is not None, found or RUN_FORMAT)
             except BaseException:
@@ -131,22 +139,32 @@ def ledger_url(path: Path) -> str:
     return os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{path / 'ledger.db'}"
 
 
-def changes_of_run(path: Path, run: dict[str, Any], recipe: Recipe) -> RunChanges:
-    """How a recipe differs from the one in a folder's run.json, both as of the run's format."""
+def changes_of_run(path: Path, run: dict[str, Any], recipe: Recipe, questions: str | None = None) -> RunChanges:
+    """How a recipe differs from the one in a folder's run.json, both as of the run's format, and the existing questions
+    from those that it tells of; None where none are read, and a run from before they were noted has none to compare.
+    """
     raw, version = run["recipe"], int(run["format"])
     stored, asked = (as_of_format(each, raw, version) for each in (stored_recipe(raw, version), recipe))
-    return find_changes(path, ledger_url(path), stored, asked)
+    held = run.get(QUESTIONS)
+    differ = held is not None and questions is not None and held != questions
+    change = Change(QUESTIONS, held or ABSENT, questions or ABSENT) if differ else None
+    return find_changes(path, ledger_url(path), stored, asked, change)
 
 
-def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: str, change: bool) -> int | None:
+def _check_or_write(
+    path: Path, name: str, recipe: Recipe, command: str, stage: str, change: bool, questions: str | None
+) -> int | None:
     """The format of a run that is resumed, or None where one has been started."""
     if (path / "run.json").exists():
         _drop_change(path, artifact_of(stage))  # of one that was killed
         run = read_run(path)
-        found = changes_of_run(path, run, recipe)
+        found = changes_of_run(path, run, recipe, questions)
         refuse(name, found, stage, change)
+        if questions is not None and QUESTIONS not in run:
+            run[QUESTIONS] = questions
+            write_json(path / "run.json", run)
         if found.changes:
-            _record(path, run, found, stage, command)
+            _record(path, run, found, stage, command, questions)
         return int(run["format"])
     fresh = {
         "format": RUN_FORMAT,
@@ -158,18 +176,22 @@ def _check_or_write(path: Path, name: str, recipe: Recipe, command: str, stage: 
         "git": _git_revision(),
         "python": platform.python_version(),
         "versions": _versions(),
+        **({} if questions is None else {QUESTIONS: questions}),
     }
     write_json(path / "run.json", fresh)
     return None
 
 
-def _record(path: Path, run: dict[str, Any], found: RunChanges, stage: str, command: str) -> None:
+def _record(
+    path: Path, run: dict[str, Any], found: RunChanges, stage: str, command: str, questions: str | None
+) -> None:
     """Write the recipe that is used from now on; where that takes the place of what is finished, as one to come."""
     change = {
         "at": _now(),
         "command": command,
         "keys": [change.to_json() for change in found.changes],
         "recipe": found.merged_recipe(stage),
+        QUESTIONS: run.get(QUESTIONS) if questions is None else questions,
     }
     artifact = artifact_of(stage)
     receipt = _receipt_hash(path, artifact)
@@ -182,7 +204,8 @@ def _record(path: Path, run: dict[str, Any], found: RunChanges, stage: str, comm
 def _changed(run: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """run.json with a change carried out, and told of."""
     history = [*run.get("changes", []), {key: change[key] for key in ("at", "command", "keys")}]
-    return {**run, "recipe": change["recipe"], "command": change["command"] or run["command"], "changes": history}
+    new = {key: change[key] for key in ("recipe", QUESTIONS) if change.get(key) is not None}
+    return {**run, **new, "command": change["command"] or run["command"], "changes": history}
 
 
 def _end_change(path: Path, artifact: str) -> None:

@@ -107,6 +107,33 @@ async def test_the_report_has_every_figure_the_issue_of_a_run_needs(finished: Pa
     assert verdict(stage) in text
 
 
+async def test_a_recipe_that_has_changed_is_shown_with_what_a_change_that_failed_has_cost(finished: Path) -> None:
+    assert write_report(finished)["stages"]["generate_dataset"]["besides_usd"] == 0
+    failed = load_recipe("tiny", ["dataset.judge.pass_mean=9.9", "dataset.max_rounds=2"])
+    with (
+        pytest.raises(RunError, match="cells-short"),
+        RunFolder.open(finished.parent, "r", failed, change=True) as folder,
+    ):
+        async with open_dataset_run(failed, folder) as run:
+            await generate(run, Plan.for_recipe(failed))
+    stage = write_report(finished)["stages"]["generate_dataset"]
+    assert stage["besides_usd"] > 0 and "for replies it holds nothing of" in verdict(stage)
+    page = (finished / "report.html").read_text()
+    assert "Changes of the recipe" not in page and "is at least 7.0" in page
+
+    recipe = load_recipe("tiny", ["dataset.judge.pass_mean=7.5"])
+    with RunFolder.open(finished.parent, "r", recipe, change=True) as folder:
+        async with open_dataset_run(recipe, folder) as run:
+            await generate(run, Plan.for_recipe(recipe))
+    report = write_report(finished)
+    assert [key for change in report["changes"] for key in change["keys"]] == [
+        {"key": "dataset.judge.pass_mean", "old": 7.0, "new": 7.5}
+    ]
+    text = " ".join(parsed((finished / "report.html").read_text()).words)
+    assert "Changes of the recipe" in text and "dataset.judge.pass_mean 7.0 7.5" in " ".join(text.split())
+    assert "is at least 7.5" in text
+
+
 async def test_the_page_asks_for_nothing_from_outside(finished: Path) -> None:
     write_report(finished)
     page = (finished / "report.html").read_text()
