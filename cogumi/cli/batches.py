@@ -12,7 +12,7 @@ from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.cli.progress import progress
 from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import stored_recipe
-from cogumi.store.run_folder import RunFolder, ledger_url, read_run, run_path
+from cogumi.store.run_folder import RunFolder, ledger_url, name_in_ledger, read_run, run_path
 
 
 def batches(
@@ -29,7 +29,7 @@ def batches(
 
     run = read_run(folder)
     recipe = stored_recipe(run["recipe"], run["format"])
-    ledger = Ledger.view(ledger_url(folder), name)
+    ledger = Ledger.view(ledger_url(folder), name_in_ledger(folder))
     try:
         refuse_without_ledger(RunFolder(folder, name, True), ledger)
         with progress("batches"):

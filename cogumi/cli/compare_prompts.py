@@ -17,7 +17,7 @@ from cogumi.dataset.requirements import check_keys
 from cogumi.domain import Difficulty, Question
 from cogumi.errors import InputError, Interrupted
 from cogumi.recipe import Recipe, load_recipe, preset_names
-from cogumi.store.run_folder import RunFolder, read_run, run_path
+from cogumi.store.run_folder import RunFolder, ledger_url, name_in_ledger, read_run, run_path
 from cogumi.teachers.server.rehearsal import as_rehearsal
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def compare_prompts(
     if not dry_run:
         check_keys(loaded, comparison.called)
     name = name or f"compare-{loaded.name}"
-    price = _price(comparison, run_path(root, name), name)
+    price = _price(comparison, run_path(root, name))
     text = price_text(comparison, price, name, drawn.left_out, RESULTS.width)
     figures: dict[str, Any] = {"run": name, "price": price.to_json(), "questions_left_out": drawn.left_out}
     if dry_run:
@@ -97,7 +97,7 @@ def _comparison(recipe: Recipe, stage: str, a: str, b: str, questions: list[Ques
     return Comparison(recipe, stage, one, other, questions)
 
 
-def _price(comparison: Comparison, folder: Path, name: str) -> ComparisonPrice:
+def _price(comparison: Comparison, folder: Path) -> ComparisonPrice:
     """What is left to buy, with the ledger of the folder where there is one."""
     from cogumi.dataset.compare_prompts import price_of_comparison
     from cogumi.store.ledger import Ledger
@@ -105,7 +105,7 @@ def _price(comparison: Comparison, folder: Path, name: str) -> ComparisonPrice:
     if not (folder / "run.json").is_file():
         return asyncio.run(price_of_comparison(comparison, None))
     read_run(folder)
-    ledger = Ledger.view(RunFolder(folder, name, True).ledger_url, name)
+    ledger = Ledger.view(ledger_url(folder), name_in_ledger(folder))
     try:
         return asyncio.run(price_of_comparison(comparison, ledger))
     finally:
@@ -129,9 +129,8 @@ def _compared(comparison: Comparison, root: Path, name: str) -> dict[str, Any]:
 
     command, count = shlex.join(["cogumi", *sys.argv[1:]]), len(comparison.questions)
     try:
-        opened = RunFolder.open(
-            root, name, comparison.recipe, command, change=True
-        )  # each comparison has its own folder
+        # Each comparison has its own folder.
+        opened = RunFolder.open(root, name, comparison.recipe, command, change=True)
         with progress("compare-prompts") as reporter, opened as folder:
 
             def compared(done: int) -> None:

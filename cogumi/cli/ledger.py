@@ -10,7 +10,7 @@ from cogumi.cli.output import JsonOption, print_json, print_table, say
 from cogumi.cli.progress import progress
 from cogumi.errors import RunError
 from cogumi.metrics.formatting import counted
-from cogumi.store.run_folder import RunFolder, ledger_url, read_run, run_path
+from cogumi.store.run_folder import RunFolder, ledger_url, name_in_ledger, read_run, run_path
 
 app = typer.Typer(help="The record of every call: totals, backup, restore.", no_args_is_help=True)
 _ROOT = typer.Option(Path("runs"), "--root", help="Folder that holds the runs.")
@@ -24,7 +24,7 @@ def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_jso
     from cogumi.dataset.lost_ledger import refuse_without_ledger
     from cogumi.store.ledger import Ledger
 
-    ledger = Ledger.view(ledger_url(folder), name)
+    ledger = Ledger.view(ledger_url(folder), name_in_ledger(folder))
     try:
         refuse_without_ledger(RunFolder(folder, name, True), ledger)
         rows = ledger.table("stage", "model", "state")
@@ -60,7 +60,7 @@ def backup_command(
     from cogumi.store.backup import backup
 
     with progress("ledger backup"):
-        copied = backup(ledger_url(folder), name, destination)
+        copied = backup(ledger_url(folder), name_in_ledger(folder), destination)
     _say(
         {"attempts": copied, "file": str(destination)},
         f"{counted(copied, 'attempt')} copied to {destination}",
@@ -86,7 +86,8 @@ def restore_command(
     if not held:
         raise RunError("run-not-found", f"{source} holds no run")
     with progress("ledger restore"):
-        copied = restore(source, name if name in held else held[0], ledger_url(folder), name)
+        called = name_in_ledger(folder)
+        copied = restore(source, called if called in held else held[0], ledger_url(folder), called)
     _say({"attempts": copied, "run": name}, f"{counted(copied, 'attempt')} restored into {name}", as_json)
 
 

@@ -8,7 +8,7 @@ from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import Recipe
 from cogumi.store.batch_rows import Batch
 from cogumi.store.ledger import Ledger
-from cogumi.store.run_folder import RunFolder, read_run, run_path
+from cogumi.store.run_folder import ledger_url, name_in_ledger, read_run, run_path
 from cogumi.teachers.staff import open_desk
 
 
@@ -19,7 +19,7 @@ async def cancel_batches(request: DatasetRequest, recipe: Recipe | None = None) 
     """
     folder = run_path(Path(request.root), request.run)
     read_run(folder)
-    ledger = Ledger.view(RunFolder(folder, request.run, True).ledger_url, request.run)
+    ledger = Ledger.view(ledger_url(folder), name_in_ledger(folder))
     try:
         still_open = [batch for batch in ledger.batches() if batch.state == "open" and batch.provider_id]
     finally:

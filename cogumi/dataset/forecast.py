@@ -49,7 +49,7 @@ async def forecast(
     if folder is None:
         return {**estimate(recipe, None, counts), "stops": None}
     recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
-    ledger = Ledger.view(folder.ledger_url, folder.name)
+    ledger = Ledger.view(folder.ledger_url, folder.name_in_ledger)
     try:
         refuse_without_ledger(folder, ledger)
         if not ledger.replies:

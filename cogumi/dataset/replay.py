@@ -89,7 +89,7 @@ async def replay(
 async def _replay_once(
     recipe: Recipe, folder: RunFolder, given: Given | None, versions: Versions | None, histories: _Histories, draw: int
 ) -> Bought:
-    ledger = _UnwrittenLedger.view(folder.ledger_url, folder.name)
+    ledger = _UnwrittenLedger.view(folder.ledger_url, folder.name_in_ledger)
     try:
         with tempfile.TemporaryDirectory(prefix="cogumi-replay-") as place:
             pool = _ReplayPool(recipe, ledger, histories, draw)

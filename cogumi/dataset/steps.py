@@ -54,7 +54,7 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
     report_phase("opening the ledger")
     if is_lost_file(folder.path):  # opening it would make an empty one
         raise RunError("ledger-missing", folder.name)
-    ledger = Ledger.open(folder.ledger_url, folder.name)
+    ledger = Ledger.open(folder.ledger_url, folder.name_in_ledger)
     try:
         refuse_without_ledger(folder, ledger)
         report_phase("preflight of the teachers")

@@ -76,9 +76,10 @@ def artifact_of(stage: str) -> str:
 
 
 def find_changes(
-    path: Path, ledger_url: str, stored: Recipe, recipe: Recipe, questions: Change | None = None
+    path: Path, ledger_url: str, run: str, stored: Recipe, recipe: Recipe, questions: Change | None = None
 ) -> RunChanges:
-    """Compare the recipe with the one that the run in `path` holds; `questions` tells of other existing questions.
+    """Compare the recipe with the one that a run holds, in `path` and in its ledger. `questions`: how the existing
+    questions differ.
 
     Raises StorageError of the ledger.
     """
@@ -86,7 +87,7 @@ def find_changes(
     differs = changed_content(stored, recipe) if changes else set()
     if questions is not None:
         changes, differs = [questions, *changes], differs | {"dataset"}
-    return RunChanges(stored, recipe, changes, {part for part in differs if _has_started(path, ledger_url, part)})
+    return RunChanges(stored, recipe, changes, {part for part in differs if _has_started(path, ledger_url, run, part)})
 
 
 def refuse(name: str, found: RunChanges, stage: str, allowed: bool, price: str = "") -> None:
@@ -106,22 +107,22 @@ def _lines(changes: list[Change]) -> str:
     return "".join(f"\n    {change}" for change in changes[:_MOST_SHOWN]) + more
 
 
-def _has_started(path: Path, ledger_url: str, part: str) -> bool:
+def _has_started(path: Path, ledger_url: str, run: str, part: str) -> bool:
     """Whether there is something to lose: an artifact, a checkpoint, or a call that was made."""
     for name in _ARTIFACTS[part]:
         if (path / name / RECEIPT).is_file() or any(path.glob(f"checkpoints/{name}-*")):
             return True
-    return part == "dataset" and _has_calls(path, ledger_url)
+    return part == "dataset" and _has_calls(path, ledger_url, run)
 
 
-def _has_calls(path: Path, ledger_url: str) -> bool:
+def _has_calls(path: Path, ledger_url: str, run: str) -> bool:
     if any(path.glob("shards/*.json")):
         return True
     if is_missing(ledger_url):
         return False
     from cogumi.store.ledger import Ledger  # noqa: PLC0415 # SQLAlchemy takes a while to import
 
-    ledger = Ledger.view(ledger_url, path.name)
+    ledger = Ledger.view(ledger_url, run)
     try:
         return ledger.has_attempts
     finally:

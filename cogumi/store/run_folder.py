@@ -50,6 +50,10 @@ class RunFolder:
         return ledger_url(self.path)
 
     @property
+    def name_in_ledger(self) -> str:
+        return name_in_ledger(self.path)
+
+    @property
     def shards(self) -> Path:
         return self.path / "shards"
 
@@ -139,6 +143,14 @@ def ledger_url(path: Path) -> str:
     return os.environ.get("COGUMI_LEDGER_URL") or f"sqlite:///{path / 'ledger.db'}"
 
 
+def name_in_ledger(path: Path) -> str:
+    """What a run is called in its ledger: the name that it was started by, whatever its folder is called by now.
+
+    Raises StorageError run-damaged, run-newer.
+    """
+    return str(_read_file(path).get("name") or path.name) if (path / "run.json").is_file() else path.name
+
+
 def changes_of_run(path: Path, run: dict[str, Any], recipe: Recipe, questions: str | None = None) -> RunChanges:
     """How a recipe differs from the one in a folder's run.json, both as of the run's format, and the existing questions
     from those that it tells of; None where none are read, and a run from before they were noted has none to compare.
@@ -148,7 +160,7 @@ def changes_of_run(path: Path, run: dict[str, Any], recipe: Recipe, questions: s
     held = run.get(QUESTIONS)
     differ = held is not None and questions is not None and held != questions
     change = Change(QUESTIONS, held or ABSENT, questions or ABSENT) if differ else None
-    return find_changes(path, ledger_url(path), stored, asked, change)
+    return find_changes(path, ledger_url(path), name_in_ledger(path), stored, asked, change)
 
 
 def _check_or_write(

@@ -36,7 +36,7 @@ async def compare(comparison: Comparison, folder: RunFolder, progress: Progress 
     comparison-empty where no pair could be compared.
     """
     recipe = _with_needed_teachers(comparison)
-    ledger = Ledger.open(folder.ledger_url, folder.name)
+    ledger = Ledger.open(folder.ledger_url, folder.name_in_ledger)
     try:
         price = await price_of_comparison(comparison, ledger)
         findings = await preflight(recipe, _needs(comparison, price)) if recipe.preflight else []

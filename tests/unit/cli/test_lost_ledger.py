@@ -53,6 +53,18 @@ def test_resume_goes_on_with_the_folder_that_is_named_and_no_other(tmp_path: Pat
     (tmp_path / "runs" / "tiny").rename(elsewhere / "copy")
     done = cogumi("resume", "copy", "--root", str(elsewhere), "--here", cwd=tmp_path)
     assert done.returncode == 0 and "copy: the dataset is finished, nothing to buy" in done.stderr
+    shown = cogumi("ledger", "show", "copy", "--root", str(elsewhere), "--json", cwd=tmp_path)
+    assert sum(row["attempts"] for row in json.loads(shown.stdout)) > 80
+    changed = [*RUN, "--run", "copy", "--root", str(elsewhere), "--set", "dataset.judge.pass_mean=7.5", "--dry-run"]
+    expected = json.loads(cogumi(*changed, "--json", cwd=tmp_path).stdout)
+    assert expected["reused"] > 80, "its calls are those that it has made under its name of then"
+    cogumi("ledger", "backup", "copy", "copy.db", "--root", str(elsewhere), cwd=tmp_path)
+    for file in (elsewhere / "copy").glob("ledger.db*"):
+        file.unlink()
+    assert (
+        cogumi("ledger", "restore", "copy.db", "--to", "copy", "--root", str(elsewhere), cwd=tmp_path).returncode == 0
+    )
+    assert cogumi("report", "copy", "--root", str(elsewhere), cwd=tmp_path).returncode == 0
     for file in (elsewhere / "copy").glob("ledger.db*"):
         file.unlink()
     (elsewhere / "copy" / "report.html").unlink()  # so that it is not taken for finished without a look
