@@ -26,6 +26,7 @@ _SMALL = ["run", "all", "--recipe", "tiny"]
 _LOAD = 2  # processes
 _LONGER, _MORE_CPU, _SLOWER_ALONE = 2.5, 1.4, 1.05
 _LIBRARY = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # what the libraries do where nothing is set
+_OPENMP = ("OMP_", "GOMP_", "KMP_", "COGUMI_OPENMP")
 _LOOP = "while True: pass"
 _START_S = 2
 _ROUNDS = 2
@@ -59,7 +60,8 @@ def main(*, quick: bool, save: bool, table: bool) -> None:
         Figure("CPU, beside / alone", beside.cpu / alone.cpu, "ratio", high=_MORE_CPU),
         Figure("wall alone, this / the library's own waiting", alone.wall / library.wall, "ratio", high=_SLOWER_ALONE),
     ]
-    settings = {"command": " ".join(["cogumi", *arguments]), "load": load, "openmp": spin_limits()}
+    openmp = {name: spin_limits(busy=busy) for name, busy in (("alone", False), ("beside", True))}
+    settings = {"command": " ".join(["cogumi", *arguments]), "load": load, "openmp": openmp}
     report("neighbour", figures, settings, save=save, table=table)
 
 
@@ -81,7 +83,7 @@ def _spent(arguments: list[str], openmp: dict[str, str]) -> Spent:
 
 def _without_openmp() -> dict[str, str]:
     """The environment without what it says of OpenMP: `import cogumi` has set some of it, in this process too."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OPENMP)}
 
 
 def _cpu_of_children() -> float:

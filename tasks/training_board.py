@@ -23,7 +23,7 @@ def show_training(folder: RunFolder, figures: dict[str, Any]) -> None:
     where = show_figures(folder, "base", "Base model", _SHOWN, figures)
     points = loss_by_step(folder.path / "base" / METRICS)
     if points:
-        told = f"Training loss of {folder.name} by step, nats a token, on {where}"
+        told = f"Training loss of {folder.name} by step, nats per token, on {where}"
         control = ("without context", figures["nll_unigram"])
         plot = f"![{told}]({image_url(curve(points, told, control))})"
         create_markdown_artifact(plot, key=artifact_key(folder.name, "base-loss"), description=told)
@@ -44,7 +44,7 @@ def show_adapter(folder: RunFolder, figures: dict[str, Any]) -> None:
         create_table_artifact(
             comparison_rows(figures),
             key=artifact_key(folder.name, "adapter-comparison"),
-            description=f"{figures['verdict']}; nats a token over {figures['episodes']} held-out episodes",
+            description=f"{figures['verdict']}; nats per token over {figures['episodes']} held-out episodes",
         )
     if "thinking" in figures:
         create_table_artifact(
@@ -59,7 +59,7 @@ def show_adapter(folder: RunFolder, figures: dict[str, Any]) -> None:
             plots.append(f"![{title}]({image_url(curve(points, title))})")
     create_markdown_artifact(
         "\n\n".join(plots), key=artifact_key(folder.name, "adapter-loss"),
-        description=f"Loss of {folder.name}'s adapter by step, nats a token, on {where}",
+        description=f"Loss of {folder.name}'s adapter by step, nats per token, on {where}",
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ are shown as escapes, so that a provider's reply or a file's name cannot move th
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +31,7 @@ JsonOption = typer.Option(False, "--json", help="Print one JSON document on stdo
 
 Part = str | tuple[str, str]
 """Text, or (text, style)."""
+_PIPE = 10_000  # characters
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -81,7 +83,9 @@ def print_error(error: CogumiError, as_json: bool) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> None:
-    """A table on stdout; numbers are right-aligned. `width` is in characters, by default the terminal's."""
+    """A table on stdout; numbers are right-aligned. `width` is in characters, by default the terminal's; a pipe has
+    none.
+    """
     shown = Table(title=Text(plain(title)) if title else None, title_justify="left")
     for place, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[place], int | float) for row in rows)
@@ -89,8 +93,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         shown.add_column(header, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
         shown.add_row(*(Text(plain(_cell(value))) for value in row))
-    console = Console(width=width, markup=False, highlight=False, emoji=False) if width else RESULTS
-    console.print(shown)
+    console = RESULTS
+    if width or not (RESULTS.is_terminal or "COLUMNS" in os.environ):  # a pipe has no width, so no cell is broken
+        console = Console(width=width or _PIPE, markup=False, highlight=False, emoji=False)
+    with console.capture() as printed:
+        console.print(shown)
+    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def _print(console: Console, parts: Sequence[Part]) -> None:

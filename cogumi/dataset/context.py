@@ -128,4 +128,6 @@ class DatasetRun:
 
 def stop_code(error: BaseException) -> str:
     """The code of an error for logs, or its type."""
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return "interrupted"
     return error.code if isinstance(error, CogumiError) else type(error).__name__

@@ -17,6 +17,7 @@ from cogumi.dataset.hidden import hidden_questions
 from cogumi.dataset.judge import hidden_count
 from cogumi.dataset.prompts import answer_prompt, guide_tokens, judge_prompt, question_prompt
 from cogumi.dataset.route import Calls, Route, Way, choose_routes
+from cogumi.dataset.shards import plan_shards
 from cogumi.domain import Cell, Difficulty
 from cogumi.metrics.formatting import counted
 from cogumi.recipe import DatasetSection, JudgeSection, Recipe, TeacherSection
@@ -130,27 +131,16 @@ def _stage_calls(recipe: Recipe, given: Counter[Difficulty] | None) -> list[tupl
     """(stage, teacher, calls, prompt tokens a call, completion tokens a call)."""
     data = recipe.dataset
     calls: list[tuple[str, str, float, int, int]] = []
-    by_teacher: dict[str, float] = {}
-    for domain, counts in data.cells.items() if given is None else ():
-        teacher = data.questions.teacher_by_domain.get(domain, data.questions.teacher)
-        by_teacher[teacher] = by_teacher.get(teacher, 0) + sum(counts.values()) / _PASS_RATE / data.questions.per_call
+    rows = Counter(given) if given is not None else _rows_wanted(data)
+    hidden = hidden_count(data.judge)
+    asked, judge_calls = _asked(data) if given is None else ({}, rows.total() / max(1, data.judge.per_call - hidden))
     prompt = question_prompt(Cell("math", Difficulty.HARD), data.questions.per_call, "percentages", "a student", 0, [])
     size = len(prompt.system + prompt.user) // 4
-    calls += [
-        ("questions", name, n, size, data.questions.per_call * _QUESTION_TOKENS) for name, n in by_teacher.items()
-    ]
-    rows = Counter(given) if given is not None else _rows_wanted(data)
-    per_call = max(1, data.judge.per_call - hidden_count(data.judge))
-    judged = rows.total() / _PASS_RATE if given is None else rows.total()
-    calls.append(
-        (
-            "judge",
-            data.judge.teacher,
-            judged / per_call,
-            _judge_size(data.judge),
-            data.judge.per_call * (_SCORE_TOKENS + _TRAIT_TOKENS * data.judge.classify),
-        )
-    )
+    calls += [("questions", name, n, size, round(_QUESTION_TOKENS * made / n)) for name, (n, made) in asked.items()]
+    judged = sum(made for _, made in asked.values()) or rows.total()
+    each = judged / max(1, judge_calls) + hidden
+    tokens_each = _SCORE_TOKENS + _TRAIT_TOKENS * data.judge.classify
+    calls.append(("judge", data.judge.teacher, judge_calls, _judge_size(data.judge), round(each * tokens_each)))
     for stage, difficulty, section, tokens, is_hard in (
         ("answers_easy", Difficulty.EASY, data.answers_easy, _EASY_TOKENS, False),
         ("answers_hard", Difficulty.HARD, data.answers_hard, _HARD_TOKENS, True),
@@ -166,6 +156,19 @@ def _stage_calls(recipe: Recipe, given: Counter[Difficulty] | None) -> list[tupl
             )
         )
     return [call for call in calls if call[2] > 0]
+
+
+def _asked(data: DatasetSection) -> tuple[dict[str, tuple[int, int]], int]:
+    """Question calls and questions by teacher, and judge calls, of the first round of every shard."""
+    by_teacher: dict[str, tuple[int, int]] = {}
+    judge_calls = 0
+    for shard in plan_shards(data):
+        teacher = data.questions.teacher_by_domain.get(shard.cell.domain, data.questions.teacher)
+        questions = ceil(shard.rows / _PASS_RATE)
+        calls, made = by_teacher.get(teacher, (0, 0))
+        by_teacher[teacher] = calls + ceil(questions / data.questions.per_call), made + questions
+        judge_calls += ceil(questions / max(1, data.judge.per_call - hidden_count(data.judge)))
+    return by_teacher, judge_calls
 
 
 def _rows_wanted(data: DatasetSection) -> Counter[Difficulty]:

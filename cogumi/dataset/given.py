@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from cogumi.dataset.duplicates import fingerprint
 from cogumi.dataset.parse import LEAST_CHARACTERS, MOST_CHARACTERS, clean
 from cogumi.domain import DIFFICULTIES, Cell, Difficulty, Question, utc
@@ -122,7 +124,7 @@ def _question(
     text = next((row[key] for key in _TEXT_KEYS if key in row), None)
 
     def bad(reason: str) -> Quarantined:
-        return Quarantined(str(path), number, reason, str(row)[:400])
+        return Quarantined(str(path), number, reason, orjson.dumps(row).decode()[:400])
 
     if not isinstance(text, str):
         return bad("no-question")

@@ -78,7 +78,8 @@ async def open_dataset_run(recipe: Recipe, folder: RunFolder) -> AsyncIterator[D
                 yield run
                 log.info("run %s done", folder.name)
             except BaseException as error:
-                log.error("run %s stopped: %s", folder.name, stop_code(error))
+                level = logging.ERROR if isinstance(error, Exception) else logging.INFO
+                log.log(level, "run %s stopped: %s", folder.name, stop_code(error))
                 raise
     finally:
         ledger.close()

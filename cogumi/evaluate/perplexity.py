@@ -22,8 +22,8 @@ class Likelihood:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """Of many rows, every token alike: nats a token, perplexity, and bits a byte of text, which does not depend on the
-    tokenizer.
+    """Of many rows, every token alike: nats per token, perplexity, and bits per byte of text, which does not depend on
+    the tokenizer.
     """
 
     nll: float

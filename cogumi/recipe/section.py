@@ -40,4 +40,4 @@ WrittenDomain = Annotated[str, AfterValidator(_domain_as_written)]
 class Section(BaseModel):
     """A part of the recipe: unknown keys are errors, values cannot change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

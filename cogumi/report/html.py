@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogumi.evaluate.figures import compared_rows, judged_rows, read_tokens, recorded_rows, verdict_text
 from cogumi.metrics import formatting
-from cogumi.metrics.formatting import Sample, percent, usd
+from cogumi.metrics.formatting import Sample, counted, percent, usd
 from cogumi.recipe.changes import shown
 from cogumi.report.plots import ARMS, curve, domain_bars, length_histogram, paired_bars
 from cogumi.training.figures import held_out_prompts, held_out_tasks
@@ -90,7 +90,7 @@ def verdict(stage: dict[str, Any]) -> str:
     money += f", {usd(besides, '.4f')} for replies it holds nothing of" if round(besides, 4) else ""
     given = stage.get("balance")
     counts = f"of {stage['asked']:,} given" if given else "every cell exactly as asked"
-    return f"{stage['rows']:,} rows, {counts}{accuracy}, {money}"
+    return f"{counted(stage['rows'], 'row')}, {counts}{accuracy}, {money}"
 
 
 def funnel(stage: dict[str, Any]) -> list[tuple[str, int, dict[str, int]]]:

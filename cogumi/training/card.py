@@ -78,7 +78,7 @@ def trained_text(receipt: Mapping[str, Any]) -> str:
     parts = [f"{made} (a hash of rows, base and settings)."]
     if "examples" in told:
         gain = told["gain_mean"]
-        helped = f"left out in turn, one gains {number(gain, '+.3f')} nats a token"
+        helped = f"left out in turn, one gains {number(gain, '+.3f')} nats per token"
         helped = "no gain was asked for" if gain is None else helped
         parts.append(f"Adapted to {told['examples']} examples of one task: {helped}.")
     if "algorithm" in told:

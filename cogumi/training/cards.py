@@ -73,7 +73,7 @@ def _base_text(receipt: Mapping[str, Any]) -> str:
     told = receipt["metrics"]
     return (
         f"{trained_text(receipt)} Dataset: `{told['dataset']}`; {told['parameters']:,} parameters, {told['steps']:,} "
-        f"steps. Held-out loss {number(told['nll_last'], '.3f')} nats a token; by word frequencies "
+        f"steps. Held-out loss {number(told['nll_last'], '.3f')} nats per token; by word frequencies "
         f"{number(told['nll_unigram'], '.3f')}."
     )
 

@@ -97,7 +97,7 @@ def in_step(body: LlamaBody, groups: Iterable[Thing]) -> Iterator[tuple[Thing, b
 
 
 def mean_gain(losses_E2: Tensor) -> Mean:
-    """The gain over episodes, in nats a token; more is better."""
+    """The gain over episodes, in nats per token; more is better."""
     return mean_of(losses_E2[:, 0] - losses_E2[:, 1])
 
 

@@ -87,7 +87,7 @@ def validation_nll(model: LlamaForCausalLM, stream_N: Tensor, seq_length: int, d
 
 
 def window_loss(model: LlamaForCausalLM, tokens_BT: Tensor, device: str) -> Tensor:
-    """Mean nats a token; the last token of each window is only predicted."""
+    """Mean nats per token; the last token of each window is only predicted."""
     tokens_BT = tokens_BT.to(device)
     hidden_ND = hidden_of(model, tokens_BT[:, :-1]).flatten(0, 1)
     return output_loss(model, hidden_ND, cross_entropy_of(tokens_BT[:, 1:].flatten()))

@@ -222,7 +222,7 @@ def test_a_base_and_a_draft_and_its_first_part_have_cards(made: Made, tmp_path: 
     there = elsewhere(recipe, tmp_path)
     make_imitation(recipe, there, data, target, CPU)
     for place, told in (
-        (folder.path / "base", "nats a token"), (folder.path / "draft", "tokens a round"), (there.path / "draft-sft", "sft 12 steps"),
+        (folder.path / "base", "nats per token"), (folder.path / "draft", "tokens a round"), (there.path / "draft-sft", "sft 12 steps"),
     ):  # fmt: skip
         receipt = read_receipt(place)
         assert receipt is not None
