@@ -44,7 +44,9 @@ def show(name: str = typer.Argument(help="The run."), root: Path = _ROOT, as_jso
         ]
         for r in rows
     ]
-    print_table(f"Ledger of {name}", ["stage", "model", "state", "attempts", "cost_usd", "at_risk_usd"], shown)
+    print_table(
+        f"Ledger of {name}", ["stage", "model", "state", "attempts", "cost_usd", "at_risk_usd"], shown, decimals=4
+    )
 
 
 @app.command("backup")

@@ -82,7 +82,9 @@ def print_error(error: CogumiError, as_json: bool) -> None:
     note(f"  remedy: {error.entry.remedy}")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None, decimals: int = 2
+) -> None:
     """A table on stdout; numbers are right-aligned. `width` is in characters, by default the terminal's; a pipe has
     none.
     """
@@ -92,7 +94,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         header = Text(plain(name))
         shown.add_column(header, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(plain(_cell(value))) for value in row))
+        shown.add_row(*(Text(plain(_cell(value, decimals))) for value in row))
     console = RESULTS
     if width or not (RESULTS.is_terminal or "COLUMNS" in os.environ):  # a pipe has no width, so no cell is broken
         console = Console(width=width or _PIPE, markup=False, highlight=False, emoji=False)
@@ -124,7 +126,7 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, decimals: int) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{decimals}f}"

@@ -89,10 +89,9 @@ def announce(request: DatasetRequest, recipe: Recipe) -> None:
         tell_changes(request.run, found, "", request.change)
     if expected is not None and expected["reused"]:
         verb = "changing" if found is not None and found.content else "resuming"
-        note(
-            f"{verb} {request.run}: {expected['reused']:,} replies reused, about {calls_text(expected)} to buy, "
-            f"about ${expected['cost_usd']:,.2f}"
-        )
+        bought = f"about {calls_text(expected)} to buy, about ${expected['cost_usd']:,.2f}"
+        left = bought if expected["calls"] else "nothing to buy"
+        note(f"{verb} {request.run}: {counted(expected['reused'], 'reply', 'replies')} reused, {left}")
 
 
 def show_forecast(request: DatasetRequest, as_json: bool) -> None:

@@ -38,9 +38,9 @@ class Sample:
         return f"too few {self.unit} ({self.count:,})" if self.count < self.least else ""
 
 
-def counted(count: int, unit: str) -> str:
-    """A count with its unit in the singular or the plural: "1 row", "1,200 rows"."""
-    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
+def counted(count: int, unit: str, units: str = "") -> str:
+    """A count with its unit in the singular or the plural: "1 row", "1,200 rows", "3 replies"."""
+    return f"{count:,} {unit if count == 1 else units or unit + 's'}"
 
 
 def number(value: float | None, spec: str = ".4g", of: Sample | None = None) -> str:
