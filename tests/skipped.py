@@ -19,6 +19,7 @@ import pytest
 
 REMEDIES = {
     "an x86 processor": "run the tests on one; elsewhere OpenMP's waiting needs no limit",
+    "a Linux system": "run the tests on one; elsewhere nobody tells whether a machine is busy",
     "bubblewrap": "apt-get install bubblewrap",
     "Chromium": "apt-get install chromium",
     "chromedriver": "apt-get install chromium-driver",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogumi.evaluate.figures import compared_rows, judged_rows, read_tokens, recorded_rows, verdict_text
 from cogumi.metrics import formatting
-from cogumi.metrics.formatting import Sample, counted, percent, usd
+from cogumi.metrics.formatting import Sample, counted, is_known, percent, usd
 from cogumi.recipe.changes import shown
 from cogumi.report.plots import ARMS, curve, domain_bars, length_histogram, paired_bars
 from cogumi.training.figures import held_out_prompts, held_out_tasks
@@ -87,7 +87,8 @@ def verdict(stage: dict[str, Any]) -> str:
     accuracy = f", judge right on {right} of {hidden.count:,} hidden questions" if hidden.count else ""
     money = f"{usd(stage['cost_usd'], '.4f')} (+ {usd(stage['at_risk_usd'], '.4f')} at risk)"
     besides = stage.get("besides_usd", 0)
-    money += f", {usd(besides, '.4f')} for replies it holds nothing of" if round(besides, 4) else ""
+    if not (is_known(besides) and round(besides, 4) == 0):
+        money += f", {usd(besides, '.4f')} for replies it holds nothing of"
     given = stage.get("balance")
     counts = f"of {stage['asked']:,} given" if given else "every cell exactly as asked"
     return f"{counted(stage['rows'], 'row')}, {counts}{accuracy}, {money}"
