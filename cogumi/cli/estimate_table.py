@@ -90,7 +90,7 @@ def _money(expected: dict[str, Any]) -> list[str]:
         )
     if round(saving, 2):
         sentences.append(
-            f"batches and caching save ${saving:,.2f} of the ${expected['plain_usd']:,.2f} that single calls of the "
+            f"{_savers(expected)} ${saving:,.2f} of the ${expected['plain_usd']:,.2f} that single calls of the "
             "same prompts cost"
             if saving > 0
             else f"caching costs ${-saving:,.2f} more than single calls of the same prompts: few calls read the cache"
@@ -98,6 +98,13 @@ def _money(expected: dict[str, Any]) -> list[str]:
     if expected["max_usd"] is not None:
         sentences.append(f"hard stop at ${expected['max_usd']:,.2f} (budget.max_usd)")
     return sentences
+
+
+def _savers(expected: dict[str, Any]) -> str:
+    """What saves, with its verb."""
+    batched = any(stage["delivery"] == "batch" for stage in expected["stages"])
+    cached = expected["guide"] is not None and expected["guide"]["cache"] != "off"
+    return "batches and caching save" if batched == cached else "batches save" if batched else "caching saves"
 
 
 def folded(sentence: str, width: int) -> list[str]:

@@ -7,8 +7,10 @@ from typing import Any
 
 from cogumi.dataset.request import DatasetRequest
 from cogumi.recipe import Recipe
+from cogumi.store.files import read_json
 from cogumi.store.finished import finished_figures, note_finished
 from cogumi.store.run_folder import read_run, run_path
+from cogumi.store.versions import VERSION_FILE
 from cogumi.system.finished_stages import ARTIFACTS, finished_key
 from cogumi.training.request import ModelRequest
 
@@ -35,9 +37,19 @@ def remember_finished(request: StageRequest, recipe: Recipe, figures: dict[str, 
 def _key(request: StageRequest, recipe: Recipe) -> str | None:
     folder = run_path(Path(request.root), request.run)
     if isinstance(request, DatasetRequest):
-        return finished_key("dataset", recipe, folder, request.questions, [request.dataset])
+        elsewhere = "" if _is_published(request, folder) else request.dataset
+        return finished_key("dataset", recipe, folder, request.questions, [elsewhere])
     named = [getattr(request, name) for name in ("dataset", *request.published)]
     return finished_key(request.stage, recipe, folder, [], named)
+
+
+def _is_published(request: DatasetRequest, folder: Path) -> bool:
+    """Whether the run's version of the dataset is in the store, which must be a folder of this machine."""
+    told, manifests = folder / VERSION_FILE, Path(request.versions) / request.dataset / "manifests"
+    if not request.dataset or not told.is_file():
+        return False
+    version = read_json(told)
+    return bool(version["dataset"] == request.dataset and (manifests / f"v{version['version']:04d}.json").is_file())
 
 
 def _stage(request: StageRequest) -> str:

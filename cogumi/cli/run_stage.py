@@ -91,7 +91,10 @@ def show_forecasts(request: DatasetRequest, as_json: bool) -> None:
     plans = {"dataset": dataset_forecast(request, as_json)}
     requests = {"base": asked.base(""), "train": asked.train("", ""), "draft": asked.draft("", ""),
                 "validate": asked.validation("")}  # fmt: skip
-    plans |= {stage: _plan(requests[stage], as_json) for stage in wanted}
+    after = "" if plans["dataset"]["finished"] else "dataset"
+    for stage in wanted:
+        plans[stage] = _plan(requests[stage], as_json, after)
+        after = after or ("" if plans[stage]["finished"] else stage)
     if as_json:
         print_json(plans)
 
@@ -144,7 +147,7 @@ def _made(request: ModelRequest, prefect: bool, quiet: bool) -> dict[str, Any]:
         figures = run(prefect)
         remember_finished(request, recipe, figures)
     else:
-        note(f"{request.run}: {request.stage} is finished, nothing to train")
+        note(f"{request.run}: {request.stage} is finished, nothing to {_verb(request)}")
     if not quiet:
         show(figures)
     return figures
@@ -170,18 +173,27 @@ def _runner(request: ModelRequest) -> tuple[Callable[[bool], dict[str, Any]], Ca
     return partial(run_base, request), partial(show_base, request)
 
 
-def _plan(request: ModelRequest, quiet: bool) -> dict[str, Any]:
-    """The dry run of a training stage; printed unless it is to be quiet. A finished stage has nothing to do."""
+def _plan(request: ModelRequest, quiet: bool, after: str = "") -> dict[str, Any]:
+    """The dry run of a training stage; printed unless it is to be quiet. A finished stage has nothing to do, unless a
+    stage `after` which it comes is made anew.
+    """
     recipe = request.load()
     if figures_of_finished(request, recipe) is not None:
+        if not quiet and not after:
+            say(f"{request.run}: {request.stage} is finished, nothing to {_verb(request)}")
+        if not after:
+            return {"run": request.run, "finished": True}
         if not quiet:
-            say(f"{request.run}: {request.stage} is finished, nothing to train")
-        return {"run": request.run, "finished": True}
+            note(f"{request.run}: {request.stage} is finished, and made anew unless {after} comes out as it was")
     found = _changes(request, recipe)
     if found is not None and not quiet:
         tell_changes(request.run, found, request.stage, request.change)
     changes = [] if found is None else [change.to_json() for change in found.changes]
     return {**_plan_of_stage(request, quiet), "finished": False, "changes": changes}
+
+
+def _verb(request: ModelRequest) -> str:
+    return "do" if isinstance(request, ValidateRequest) else "train"
 
 
 def _plan_of_stage(request: ModelRequest, quiet: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cogumi.dataset.given import Given
 from cogumi.dataset.lost_ledger import refuse_without_ledger
 from cogumi.dataset.replay import DRAWS, Bought, Replayed, replay
 from cogumi.dataset.request import DatasetRequest
+from cogumi.metrics.formatting import usd
 from cogumi.recipe import Recipe, as_of_format
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_changes import refuse
@@ -47,16 +48,19 @@ async def forecast(
     """
     counts = Counter(question.cell.difficulty for question in given.questions) if given else None
     if folder is None:
-        return {**estimate(recipe, None, counts), "stops": None}
+        expected = estimate(recipe, None, counts)
+        return {**expected, "stops": _over_budget(recipe, 0, expected)}
     recipe = as_of_format(recipe, read_run(folder.path)["recipe"], folder.format)
     ledger = Ledger.view(folder.ledger_url, folder.name_in_ledger)
     try:
         refuse_without_ledger(folder, ledger)
         if not ledger.replies:
-            return {**estimate(recipe, ledger, counts), "stops": None}
+            expected = estimate(recipe, ledger, counts)
+            return {**expected, "stops": _over_budget(recipe, _spent(ledger), expected)}
         found = await replay(recipe, folder, given, versions, draws)
         expected = estimate(recipe, ledger, counts, found.middle.calls)
-        return {**expected, **_spread(expected, found), "reused": found.middle.reused, "stops": _reason(found.middle)}
+        stops = _reason(found.middle) or _over_budget(recipe, _spent(ledger), expected)
+        return {**expected, **_spread(expected, found), "reused": found.middle.reused, "stops": stops}
     finally:
         ledger.close()
 
@@ -81,6 +85,20 @@ def _spread(expected: dict[str, Any], found: Replayed) -> dict[str, Any]:
     calls = max(1, expected["calls"])
     prices = [round(low * found.low / calls, 4), round(high * found.high / calls, 4)]
     return {"calls_range": [found.low, found.high], "draws": found.draws, "cost_usd_range": prices}
+
+
+def _spent(ledger: Ledger) -> float:
+    """Dollars that count against the budget: known cost, and what is at risk."""
+    totals = ledger.totals()
+    return (totals.cost_nanousd + totals.at_risk_nanousd) / 1e9
+
+
+def _over_budget(recipe: Recipe, spent: float, expected: dict[str, Any]) -> str | None:
+    """The error of a run that costs more than is left of its budget; one that buys nothing needs none."""
+    most, cost = recipe.budget.max_usd, expected["cost_usd"]
+    if most is None or cost == 0 or spent + cost <= most:
+        return None
+    return f"budget-reached: about {usd(cost)} to buy, {usd(max(0.0, most - spent))} of {usd(most)} left"
 
 
 def _reason(bought: Bought) -> str | None:

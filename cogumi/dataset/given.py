@@ -51,10 +51,10 @@ class Given:
 
     @property
     def summary(self) -> str:
-        """How many questions and a hash of what is asked: "80 questions (3f2a9c01d4e5)". When a file was read, and rows
-        that are left out, are not among it.
+        """How many questions and a hash of what is asked: "80 questions (3f2a9c01d4e5)". When a file was read, what it
+        is called, and rows that are left out are not among it.
         """
-        digest = hash_all({**question.to_json(), "timestamp": ""} for question in self.questions)
+        digest = hash_all(question.content() for question in self.questions)
         return f"{counted(len(self.questions), 'question')} ({digest[:12]})"
 
     def reasons(self) -> dict[str, int]:

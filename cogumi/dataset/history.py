@@ -80,6 +80,7 @@ class CallHistory:
     alike: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # rows of all cells by their mean, rounded
     unscored: list[float] = field(default_factory=list)  # share of its questions that each judge reply left out
     answering: dict[str, Answering] = field(default_factory=dict)
+    row_tokens: dict[str, list[float]] = field(default_factory=dict)  # by stage, of each reply: tokens for each row
     mixing: Mixing = "level"
 
     @staticmethod
@@ -129,6 +130,15 @@ class CallHistory:
             return {**row, **{name: other[name] for name in _CRITERIA}}
         return {**row, **{name: rng.choice(near)[name] for name in _CRITERIA}}
 
+    def fitting(self, stage: str, count: int, max_tokens: int, rng: Random) -> int:
+        """How many of `count` rows a reply of a stage holds before it is cut, by what rows have taken in another."""
+        sizes = self.row_tokens.get(stage)
+        return min(count, int(max_tokens / rng.choice(sizes))) if sizes else count
+
+    def _add_size(self, stage: str, rows: int, reply: Reply) -> None:
+        if rows and reply.usage.completion:
+            self.row_tokens.setdefault(stage, []).append(reply.usage.completion / rows)
+
     def _side(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of all cells on the same side of the middle: good ones, or bad ones."""
         good = _level(row) >= _GOOD
@@ -155,6 +165,7 @@ class CallHistory:
             return
         domain, difficulty, count = asked
         parsed = parse_questions(reply.text)
+        self._add_size("questions", len(parsed), reply)
         for name in (f"{domain}/{difficulty}", ""):
             self.yields.setdefault(name, Yield()).asked += count
         for row in parsed:
@@ -169,6 +180,7 @@ class CallHistory:
         asked, found = questions_to_judge(user), parse_verdicts(reply.text)
         if not asked:
             return []
+        self._add_size("judge", len(found), reply)
         self.unscored.append(sum(number not in found for number, *_ in asked) / len(asked))
         return [
             (f"{domain}/{difficulty}", text, {**found[number].row, **found[number].scores})

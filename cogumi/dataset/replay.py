@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -44,8 +43,10 @@ from cogumi.teachers.teacher import LedgeredTeacher
 from cogumi.teachers.types import Cache, Reply, Request, Usage, request_key
 
 DRAWS = 9
-_MOST_S = 3.0
-"""A further draw is begun within this time."""
+_MOST_CALLS = 6_000
+"""A further draw is begun while those before it have made fewer calls in all, simulated or found in the ledger: about
+ten seconds' worth. By a count, so that the same question has the same answer on a busy machine.
+"""
 _SIMULATED = "simulated reply"
 _TAGS = "<thinking>\n[DRAFT] {0}\n[CRITIQUE] none\n[REVISED] {0}\n</thinking>\n<answer>{0}</answer>"
 
@@ -73,11 +74,10 @@ async def replay(
     recipe: Recipe, folder: RunFolder, given: Given | None, versions: Versions | None, draws: int = DRAWS
 ) -> Replayed:
     """What the run in `folder` would buy by this recipe, which is one as of the folder's format; `draws` at most, fewer
-    where one takes seconds. Raises as `open_plan`; StorageError of the ledger.
+    for a large run. Raises as `open_plan`; StorageError of the ledger.
     """
-    began, found = time.monotonic(), list[Bought]()
-    histories = _Histories()
-    while len(found) < draws and (not found or time.monotonic() - began < _MOST_S):
+    found, histories = list[Bought](), _Histories()
+    while len(found) < draws and sum(bought.calls.total() + bought.reused for bought in found) < _MOST_CALLS:
         found.append(await _replay_once(recipe, folder, given, versions, histories, len(found)))
         if not found[0].calls:
             break  # nothing is drawn
@@ -172,31 +172,31 @@ class _ReplayPool(Staff):
     def _simulated(self, stage: str, request: Request, key: str) -> Reply:
         rng = Random(f"{self._draw}/{key}" if self._draw else key)
         if stage == "questions":
-            text, finish = self._questions(request.user, key, rng), "stop"
+            rows = self._questions(request.user, key, rng)
         elif stage == "judge":
-            text, finish = self._verdicts(request.user, rng), "stop"
+            rows = self._verdicts(request.user, rng)
         else:
             return self._answer(stage, request, key, rng)
+        whole = self._history.fitting(stage, len(rows), request.max_tokens, rng)
+        text, finish = orjson.dumps(rows[:whole]).decode(), "length" if whole < len(rows) else "stop"
         return Reply(text, finish, Usage(), request.model, request_key=key)  # type: ignore[arg-type] # one of Finish
 
-    def _questions(self, user: str, key: str, rng: Random) -> str:
+    def _questions(self, user: str, key: str, rng: Random) -> list[dict[str, Any]]:
         domain, difficulty, count = questions_asked_for(user) or ("", "", 1)
         kinds = self._history.yield_of(f"{domain}/{difficulty}").draw(rng, count)
-        rows = [
+        return [
             {"question": f"{_SIMULATED} {key}-{number}" if kind == "fresh" else "", "topic": "simulated"}
             for number, kind in enumerate(kinds)
         ]
-        return orjson.dumps(rows).decode()
 
-    def _verdicts(self, user: str, rng: Random) -> str:
+    def _verdicts(self, user: str, rng: Random) -> list[dict[str, Any]]:
         questions = questions_to_judge(user)
         scored = self._history.scored([number for number, *_ in questions], rng)
-        rows = [
+        return [
             {**self._history.verdict(text, f"{domain}/{difficulty}", rng), "id": number}
             for number, domain, difficulty, text in questions
             if number in scored
         ]
-        return orjson.dumps(rows).decode()
 
     def _answer(self, stage: str, request: Request, key: str, rng: Random) -> Reply:
         """Cut where this question's answer, or another's, was longer; asked again as often as others were."""

@@ -206,7 +206,7 @@ def publish(run: DatasetRun, plan: Plan, given: Given | None, started: float) ->
     """
     report_phase("merge of the shards")
     rows, merged = plan.finished(run.folder.shards), Merge()
-    inputs = hash_all(example.to_json() for example in merged.watch(rows))
+    inputs = hash_all(example.content() for example in merged.watch(rows))
     receipt = read_receipt(run.folder.dataset)
     if receipt is not None and same_export(receipt["recipe"], run.recipe.dataset):
         held = held_metrics(run.folder.dataset, inputs)

@@ -26,9 +26,8 @@ from cogumi.dataset.published import open_published
 from cogumi.dataset.reviewed import REVIEW_FILE, rejected_marks
 from cogumi.recipe import Recipe
 from cogumi.store.files import write_json
-from cogumi.store.versions import Version, Versions
+from cogumi.store.versions import VERSION_FILE, Version, Versions
 
-VERSION_FILE = "version.json"
 _EARLIER = "versions/earlier"
 
 

@@ -49,6 +49,11 @@ class Example:
             "verification": self.verification,
         }
 
+    def content(self) -> dict[str, Any]:
+        """What a dataset is compared by: without when a file of existing questions was read, and what it is called."""
+        row = self.to_json()
+        return row if self.question.request_key else {**row, "question": self.question.content()}
+
     @staticmethod
     def from_json(row: dict[str, Any]) -> Example:
         fields = dict(row)

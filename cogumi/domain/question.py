@@ -58,6 +58,10 @@ class Question:
         cell = row.pop("cell")
         return {**row, "domain": cell["domain"], "difficulty": str(cell["difficulty"])}
 
+    def content(self) -> dict[str, Any]:
+        """Of an existing question: everything but when its file was read, and what it is called."""
+        return {**self.to_json(), "timestamp": "", "generated_by": ""}
+
     @staticmethod
     def from_json(row: dict[str, Any]) -> Question:
         fields = {**row, **_interned({name: row[name] for name in _REPEATED})}

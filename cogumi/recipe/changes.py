@@ -21,7 +21,7 @@ PARTS = ("dataset", "base", "train", "draft", "validation")
 """Parts of a recipe by the name of their section, in the order they are run in."""
 NOT_CONTENT: dict[str, set[str]] = {
     "dataset": {"deadline_h", "checkpoint_rows", "max_rounds"},
-    "base": {"usd_per_hour"},
+    "base": {"usd_per_hour", "save_every"},
     "train": {"trackers", "usd_per_hour", "processes", "shard_base"},
     "draft": {"usd_per_hour", "save_every"},
     "validation": {"token_budget"},
@@ -83,7 +83,8 @@ def content(recipe: Recipe, part: str) -> Any:
     section = getattr(recipe, part)
     if section is None:
         return None
-    return [recipe.seed, section.model_dump(mode="json", exclude=NOT_CONTENT[part])]
+    unread = {"texts_mb"} if part == "base" and not section.texts else set()
+    return [recipe.seed, section.model_dump(mode="json", exclude=NOT_CONTENT[part] | unread)]
 
 
 def same_export(stored: dict[str, Any], section: DatasetSection) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from cogumi.dataset.lost_ledger import is_lost
-from cogumi.dataset.versions import VERSION_FILE
 from cogumi.phases import report_phase
 from cogumi.report.html import render
 from cogumi.report.plots import ARMS
@@ -20,6 +19,7 @@ from cogumi.store.artifacts import read_receipt
 from cogumi.store.files import read_json, read_jsonl, write_atomic, write_json
 from cogumi.store.ledger import Ledger
 from cogumi.store.run_folder import ledger_url, read_run
+from cogumi.store.versions import VERSION_FILE
 from cogumi.training.metrics import METRICS, loss_by_step
 
 _OF_MERGING = ("merge_max_rel_err", "thinking", "thinking_not_measured")

@@ -84,7 +84,7 @@ def verdict(stage: dict[str, Any]) -> str:
         return f"Not complete: {stage['calls']:,} calls so far. Run the same command to go on."
     hidden = Sample(stage["judge_hidden"], "hidden questions", least=1)
     right = percent(stage["judge_accuracy"], of=hidden)
-    accuracy = f", judge right on {right} of {hidden.count:,} hidden questions" if hidden.count else ""
+    accuracy = f", judge accuracy {right} on {counted(hidden.count, 'hidden question')}" if hidden.count else ""
     money = f"{usd(stage['cost_usd'], '.4f')} (+ {usd(stage['at_risk_usd'], '.4f')} at risk)"
     besides = stage.get("besides_usd", 0)
     if not (is_known(besides) and round(besides, 4) == 0):

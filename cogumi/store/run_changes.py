@@ -60,9 +60,13 @@ class RunChanges:
         """What the run is made by from now on: the new recipe, but for started parts after this stage, which keep
         theirs until they are run.
         """
-        own, before = PARTS.index(part_of(stage)), self.stored.model_dump(mode="json")
-        later = [part for part in self.content if PARTS.index(part) > own]
-        return {**self.recipe.model_dump(mode="json"), **{part: before[part] for part in later}}
+        before = self.stored.model_dump(mode="json")
+        return {**self.recipe.model_dump(mode="json"), **{part: before[part] for part in self.kept_after(stage)}}
+
+    def kept_after(self, stage: str) -> set[str]:
+        """The started parts after this stage whose content the new recipe does not change yet."""
+        own = PARTS.index(part_of(stage))
+        return {part for part in self.content if PARTS.index(part) > own}
 
 
 def part_of(stage: str) -> str:

@@ -28,6 +28,7 @@ from cogumi.recipe import Recipe, as_of_format, stored_recipe
 from cogumi.recipe.changes import ABSENT, QUESTIONS, Change
 from cogumi.store.artifacts import RECEIPT
 from cogumi.store.files import sha256_of, write_json
+from cogumi.store.rerun import joined
 from cogumi.store.run_changes import RunChanges, artifact_of, find_changes, part_of, refuse
 
 RUN_FORMAT = 3
@@ -172,9 +173,14 @@ def _check_or_write(
         run = read_run(path)
         found = changes_of_run(path, run, recipe, questions)
         refuse(name, found, stage, change)
-        if questions is not None and QUESTIONS not in run:
-            run[QUESTIONS] = questions
-            write_json(path / "run.json", run)
+        told = dict(run)
+        if questions is not None:
+            told.setdefault(QUESTIONS, questions)
+        if not found.changes and stage:
+            told["command"] = joined(run["command"], command)  # from now on the run holds what this stage makes too
+        if told != run:
+            write_json(path / "run.json", told)
+            run = told
         if found.changes:
             _record(path, run, found, stage, command, questions)
         return int(run["format"])
@@ -202,6 +208,7 @@ def _record(
         "at": _now(),
         "command": command,
         "keys": [change.to_json() for change in found.changes],
+        "rerun": joined(run["command"], command, found.kept_after(stage)),
         "recipe": found.merged_recipe(stage),
         QUESTIONS: run.get(QUESTIONS) if questions is None else questions,
     }
@@ -217,7 +224,8 @@ def _changed(run: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """run.json with a change carried out, and told of."""
     history = [*run.get("changes", []), {key: change[key] for key in ("at", "command", "keys")}]
     new = {key: change[key] for key in ("recipe", QUESTIONS) if change.get(key) is not None}
-    return {**run, **new, "command": change["command"] or run["command"], "changes": history}
+    command = change.get("rerun") or change["command"] or run["command"]
+    return {**run, **new, "command": command, "changes": history}
 
 
 def _end_change(path: Path, artifact: str) -> None:

@@ -27,6 +27,8 @@ from cogumi.store.artifacts import RECEIPT, verify
 from cogumi.store.files import sha256_of
 from cogumi.store.objects import ObjectStore
 
+VERSION_FILE = "version.json"
+"""In a run's folder: which version it has published."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MANIFEST = re.compile(r"v(\d{4,})\.json")
 _MOST_RACES = 100

@@ -27,35 +27,45 @@ ARTIFACTS = {
 
 
 def finished_key(stage: str, recipe: Recipe, folder: Path, questions: list[str], published: list[str]) -> str | None:
-    """A hash of everything that a stage's result follows from: this version, the recipe up to the stage, given files,
-    and what the stages before have made. None where it follows from what lies elsewhere (a store, a hub, benchmarks).
+    """A hash of everything that a stage's result follows from: this version, the recipe up to the stage, files that it
+    reads, and what the stages before have made. None where it follows from what is not on this machine's disk (a store,
+    a hub).
 
     Args:
         questions: files or folders of existing questions.
         published: what the request names in a store; empty names do not count.
     """
-    if any(published) or _reads_elsewhere(stage, recipe):
-        return None
     stages = list(ARTIFACTS)
     place = stages.index(stage)
+    found = [_state(Path(each)) for name in stages[: place + 1] for each in _read_from(name, recipe)]
+    if any(published) or None in found:
+        return None
     before = [name for earlier in stages[:place] for name in ARTIFACTS[earlier]]
     receipts = {name: sha256_of(folder / name / RECEIPT) for name in before if (folder / name / RECEIPT).is_file()}
     parts = [content(recipe, part) for part in PARTS[: place + 1]]
-    return content_hash([__version__, stage, parts, _hashes(questions), receipts])
+    return content_hash([__version__, stage, parts, _hashes(questions), receipts, found])
 
 
-def _reads_elsewhere(stage: str, recipe: Recipe) -> bool:
-    data, train, draft, validation = recipe.dataset, recipe.train, recipe.draft, recipe.validation
-    found: dict[str, list[Any]] = {
-        "dataset": [data.augment, data.near_duplicates.against, data.tokenizer.path],
-        "base": [recipe.base is None, recipe.base and recipe.base.texts],
-        "train": [train is None, train and (train.base or train.trackers)],
-        "draft": [draft is None, draft and (draft.target or draft.model)],
-        "validate": [validation is None, validation and (validation.benchmarks or validation.recorded)],
-    }
-    upto = list(found)[: list(found).index(stage)]
-    own = any(found[stage])
-    return own or any(each for name in upto for each in found[name] if not isinstance(each, bool))
+def _read_from(stage: str, recipe: Recipe) -> list[str]:
+    """Files, folders and ids of hubs that a stage reads beside what the run holds."""
+    data, base, train, draft, validation = recipe.dataset, recipe.base, recipe.train, recipe.draft, recipe.validation
+    if stage == "dataset":
+        public = [part.path or part.hub or "" for part in data.augment]
+        return [*filter(None, public), *data.near_duplicates.against, *filter(None, [data.tokenizer.path])]
+    if stage == "base":
+        return list(base.texts) if base else []
+    if stage == "train":
+        return [train.base] if train and train.base else []
+    if stage == "draft":
+        return [*filter(None, [draft.target, draft.model])] if draft else []
+    return [*validation.benchmarks.values(), *validation.recorded.values()] if validation else []
+
+
+def _state(place: Path) -> list[Any] | None:
+    """Size and time of change of a file, or of every file in a folder; None for what is neither."""
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    told = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+    return told or None
 
 
 def _hashes(questions: list[str]) -> list[str]:

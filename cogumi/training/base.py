@@ -187,7 +187,7 @@ def _inputs(recipe: Recipe, hashes: dict[str, str], texts: list[Path]) -> str:
     """
     read = {name: hashes[name] for name in READ if name in hashes}
     more = hash_all(sha256_of(file) for file in texts)
-    section = section_of(recipe).model_dump(mode="json", exclude={"texts", *NOT_CONTENT["base"]})
+    section = section_of(recipe).model_dump(mode="json", exclude={"texts", "texts_mb", *NOT_CONTENT["base"]})
     found = [section, recipe.seed, recipe.dataset.chat_format, read, more]
     if recipe.train is not None and not recipe.train.base:  # its held-out tasks are kept from the base
         found.append(split_inputs(recipe))

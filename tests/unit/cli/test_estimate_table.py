@@ -73,7 +73,7 @@ def test_the_guide_is_a_line_of_its_own_and_savings_are_of_the_same_prompts() ->
     guide = {"tokens": 2371, "cost_usd": 8.54, "cache": "1h", "delivery": "batch"}
     told = money(guide=guide)
     assert "the guide before hard questions is $8.54 of it: 2,371 tokens per call, cached for 1h, by batch" in told
-    assert "save $303.96 of the $458.70 that single calls of the same prompts cost" in told
+    assert "caching saves $303.96 of the $458.70 that single calls of the same prompts cost" in told
     assert "not cached, in single calls" in money(guide={**guide, "cache": "off", "delivery": "sync"})
     assert "save" not in money(saving_usd=0.0) and "guide" not in money()
     assert "caching costs $1.20 more than single calls" in money(saving_usd=-1.2)

@@ -31,6 +31,13 @@ def test_another_file_needs_a_change_and_the_same_one_does_not(tmp_path: Path) -
     (folder / "finished.json").unlink()
     assert "another recipe" not in cogumi(*asked, "--dry-run", cwd=tmp_path).stderr, "when it was read does not count"
 
+    renamed = file.rename(tmp_path / "yours.jsonl")
+    renamed.write_text(renamed.read_text() + '\n{"question": "?", "domain": "math", "difficulty": "easy"}\n')
+    same = [*RUN, "--questions", renamed.name, *NO_PREFECT]
+    assert json.loads(cogumi(*same, "--dry-run", "--json", cwd=tmp_path).stdout)["changes"] == []
+    assert cogumi(*same, cwd=tmp_path).returncode == 0
+    assert (folder / "dataset" / "receipt.json").read_bytes() == receipt and not (folder / "replaced").exists()
+
     questions(file, range(3, 15))
     dry = cogumi(*asked, "--dry-run", "--json", cwd=tmp_path)
     (change,) = json.loads(dry.stdout)["changes"]
@@ -43,7 +50,7 @@ def test_another_file_needs_a_change_and_the_same_one_does_not(tmp_path: Path) -
         "run-recipe-changed",
         4,
     )
-    assert (folder / "run.json").read_bytes() == run
+    assert json.loads((folder / "run.json").read_bytes()) == json.loads(run)
 
     changed = cogumi(*asked, "--change", cwd=tmp_path)
     assert changed.returncode == 0 and "it is made anew" in changed.stderr and "changing mine: " in changed.stderr

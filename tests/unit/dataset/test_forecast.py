@@ -8,7 +8,6 @@ import pytest
 
 from benchmarks.forecast import try_changes
 from benchmarks.parts.recipe_changes import random_changes
-from cogumi.dataset import replay
 from cogumi.dataset.forecast import check_changes, existing_run, forecast
 from cogumi.dataset.request import DatasetRequest
 from cogumi.errors import RunError
@@ -16,9 +15,12 @@ from cogumi.store.ledger import Ledger
 from tests.unit.dataset.running import run_stage, tiny
 
 
-@pytest.fixture(autouse=True)
-def _draws_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "_MOST_S", 120.0)
+def replies_of(root: Path) -> int:
+    ledger = Ledger.view(f"sqlite:///{root / 'r' / 'ledger.db'}", "r")
+    try:
+        return ledger.replies
+    finally:
+        ledger.close()
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -52,9 +54,7 @@ async def test_a_run_that_was_killed_is_forecast_from_its_ledger(tmp_path: Path)
         await run_stage(tmp_path, recipe)
     whole = tiny(budget__max_usd=5)
     expected = await forecast(whole, existing_run(tmp_path, "r"))
-    ledger = Ledger.view(f"sqlite:///{tmp_path / 'r' / 'ledger.db'}", "r")
-    held = ledger.replies
-    ledger.close()
+    held = replies_of(tmp_path)
     figures = await run_stage(tmp_path, whole)
     bought = figures["calls"] - figures["retries"] - held
     assert held > 10 and abs(expected["calls"] - bought) <= 0.1 * bought
@@ -98,3 +98,32 @@ async def test_a_finished_run_without_its_ledger_buys_nothing_again(tmp_path: Pa
         with pytest.raises(RunError, match="ledger-missing") as refused:
             await doing
         assert "cogumi ledger restore" in refused.value.entry.remedy
+
+
+async def test_what_is_left_of_the_budget_is_told(tmp_path: Path) -> None:
+    fresh = await forecast(tiny(budget__max_usd=0.01), None)
+    assert fresh["stops"].startswith("budget-reached")
+    figures = await run_stage(tmp_path, tiny())
+    spent = figures["cost_usd"] + figures["at_risk_usd"]
+    asked = tiny(seed=5, budget__max_usd=spent + 0.01)
+    expected = await forecast(asked, existing_run(tmp_path, "r"))
+    assert expected["stops"].startswith("budget-reached") and "$0.0100 of" in expected["stops"]
+    assert (await forecast(tiny(budget__max_usd=spent), existing_run(tmp_path, "r")))["stops"] is None, "buys nothing"
+    assert (await forecast(tiny(seed=5, budget__max_usd=9), existing_run(tmp_path, "r")))["stops"] is None
+
+
+@pytest.mark.parametrize("change", [{"dataset__judge__max_tokens": 200}, {"dataset__judge__max_tokens": 350}])
+async def test_replies_that_are_cut_are_asked_for_again(tmp_path: Path, change: dict[str, int]) -> None:
+    await run_stage(tmp_path, tiny())
+    expected = await forecast(tiny(**change), existing_run(tmp_path, "r"))
+    held = replies_of(tmp_path)
+    await run_stage(tmp_path, tiny(**change), change=True)
+    bought = replies_of(tmp_path) - held
+    assert bought > 15 and abs(expected["calls"] - bought) <= 0.1 * bought
+
+
+async def test_the_same_question_has_the_same_answer(tmp_path: Path) -> None:
+    """Also on a machine that is busy: draws are counted, not timed."""
+    await run_stage(tmp_path, tiny())
+    one, two = [await forecast(tiny(dataset__judge__pass_mean=9.3), existing_run(tmp_path, "r")) for _ in range(2)]
+    assert one == two and one["draws"] > 1

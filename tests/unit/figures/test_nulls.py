@@ -155,8 +155,9 @@ def test_any_figures_may_be_null_wherever_they_are_shown(
 
 IN_PASSING = {
     ("tasks/training_tasks.py", "watch"), ("tasks/draft_tasks.py", "watch"), ("tasks/training_tasks.py", "merge_adapter"),
+    ("cogumi/dataset/forecast.py", "_over_budget"),
 }  # fmt: skip
-"""Lines of a flow's log: they need a flow run."""
+"""Lines of a flow's log need a flow run; what is left of a budget is a sum of known costs."""
 
 
 @cache

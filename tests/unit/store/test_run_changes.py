@@ -32,7 +32,7 @@ NEUTRAL = [
     "teachers.judge.base_url=http://127.0.0.1:1/v1", "teachers.judge.api_key_env=OTHER_KEY", "teachers.judge.in_flight=3",
     "teachers.judge.timeout_s=30", "teachers.judge.backoff_s=[1]", "loopback.latency_s=0.5", "loopback.fault_share=0.5",
     "dataset.judge.workers=3", "dataset.max_rounds=50", "dataset.checkpoint_rows=20", "dataset.deadline_h=4",
-    "base.usd_per_hour=2", "train.usd_per_hour=2", "draft.usd_per_hour=2", "draft.save_every=7", "train.trackers=[tensorboard]",
+    "base.usd_per_hour=2", "base.save_every=7", "train.usd_per_hour=2", "draft.usd_per_hour=2", "draft.save_every=7", "train.trackers=[tensorboard]",
 ]  # fmt: skip
 
 
