@@ -12,7 +12,7 @@ _DRAWS: dict[str, Callable[[Random], str]] = {
     "dataset.judge.per_call": lambda rng: str(rng.choice((5, 8, 12, 20))),
     "dataset.judge.temperature": lambda rng: f"{rng.uniform(0.1, 1):.2f}",
     "dataset.judge.hidden_share": lambda rng: f"{rng.choice((0.2, 0.3))}",
-    "dataset.judge.max_tokens": lambda rng: str(rng.randint(2000, 6000)),
+    "dataset.judge.max_tokens": lambda rng: str(rng.choice((200, 300, 2000, 6000))),
     "dataset.judge.workers": lambda rng: str(rng.randint(2, 30)),
     "dataset.questions.per_call": lambda rng: str(rng.choice((4, 5, 8, 12))),
     "dataset.answers_easy.temperature": lambda rng: f"{rng.uniform(0, 0.6):.2f}",
