@@ -129,7 +129,7 @@ def test_a_run_says_its_result_on_stdout_and_nothing_else_there(site: Path) -> N
     assert out.startswith("done 80 rows") and "report.html" in out and "resuming" not in out
     again = cogumi(*COMMANDS["run"][0], cwd=site)
     assert again.stdout.startswith("done 80 rows") and "resuming" not in again.stdout
-    assert "resuming tiny" in again.stderr and "done 80 rows" not in again.stderr
+    assert "tiny: the dataset is finished" in again.stderr and "done 80 rows" not in again.stderr
 
 
 COMMANDS = {
