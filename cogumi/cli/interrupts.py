@@ -53,11 +53,14 @@ def run_until_interrupted(work: Coroutine[Any, Any, Result], sigterm: bool = Tru
             loop.add_signal_handler(number, _cancel_or_stop, task, number)
         return await task
 
-    with asyncio.Runner() as runner:
-        try:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with asyncio.Runner() as runner:
             return runner.run(cancellable())
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:  # a loop that is closed leaves Python's own handler, to which the next Ctrl-C would be the first
+        signal.signal(signal.SIGINT, before)
 
 
 def _cancel_or_stop(task: asyncio.Future[Any], number: int) -> None:

@@ -18,6 +18,7 @@ from cogumi.domain.cells import unknown_domains
 from cogumi.errors import InputError
 from cogumi.recipe.section import UnknownDomain
 from cogumi.recipe.sections import Recipe
+from cogumi.recipe.teacher_names import unknown_teachers
 from cogumi.recipe.training import TrainSection
 from cogumi.recipe.yaml_text import parse_yaml
 
@@ -62,7 +63,7 @@ def check_recipe(raw: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(_with_train_preset(raw))
     except ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, unknown_teachers(raw)) from None
 
 
 def _with_train_preset(raw: dict[str, Any]) -> dict[str, Any]:
@@ -163,9 +164,9 @@ def _names_no_domain(problem: Mapping[str, Any]) -> bool:
     return isinstance(problem.get("ctx", {}).get("error"), UnknownDomain)
 
 
-def _explain(error: ValidationError) -> InputError:
-    """Every problem in one InputError, one per line: unknown keys, bad values, unknown domains. A missing key is not
-    named where its section has an unknown one, which explains it.
+def _explain(error: ValidationError, teachers: list[str]) -> InputError:
+    """Every problem in one InputError, one per line: unknown keys, bad values, unknown teachers and domains. A missing
+    key is not named where its section has an unknown one, which explains it.
     """
     problems = error.errors()
     unknown = [problem["loc"] for problem in problems if problem["type"] == _UNKNOWN_KEY]
@@ -177,6 +178,7 @@ def _explain(error: ValidationError) -> InputError:
         and not _names_no_domain(problem)
         and not (problem["type"] == "missing" and problem["loc"][:-1] in explained)
     ]
+    values += [told for told in teachers if not any(told in value for value in values)]
     domains = sorted({str(problem["input"]) for problem in problems if _names_no_domain(problem)})
     faults = {
         "recipe-unknown-key": list(map(_unknown_key, unknown)),

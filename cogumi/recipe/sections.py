@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cogumi.recipe.section import Domain, Section, Seed, Share, WrittenDomain
+from cogumi.recipe.teacher_names import unknown_teachers
 from cogumi.recipe.training import BaseSection, DraftSection, TrainSection
 from cogumi.recipe.validation import ValidationSection
 
@@ -261,12 +262,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _teachers_exist(self) -> Recipe:
-        data = self.dataset
-        named = [data.questions.teacher, *data.questions.teacher_by_domain.values(), data.judge.teacher]
-        named += [data.answers_easy.teacher, data.answers_hard.teacher]
-        for name in named:
-            if name not in self.teachers:
-                raise ValueError(f"no teacher called {name!r}; there are {sorted(self.teachers)}")
+        unknown = unknown_teachers(self.model_dump(mode="json"))
+        if unknown:
+            raise ValueError("; ".join(unknown))
         return self
 
     @model_validator(mode="after")

@@ -105,17 +105,23 @@ def test_faults_of_every_kind_are_named_at_once_one_a_line() -> None:
         "dataset.cells.cooking.easy=4",
         "dataset.given.domain=law",
         "dataset.judge.pass_mean=abc",
+        "dataset.questions.teacher=jduge",
+        "dataset.questions.teacher_by_domain={math: nobody}",
         "foo=1",
         "sede=3",
     ]
     with pytest.raises(InputError) as caught:
         load_recipe("tiny", wrong)
     lines = [line.strip() for line in caught.value.detail.splitlines()]
-    assert caught.value.code == "recipe-several-faults" and len(lines) == 4
+    assert caught.value.code == "recipe-several-faults" and len(lines) == 6
     assert lines[0].startswith("unknown key foo; keys here: ") and "name" in lines[0]
     assert lines[1] == "unknown key sede; did you mean 'seed'?"
     assert lines[2].startswith("dataset.judge.pass_mean: ") and lines[2].endswith("(given: 'abc')")
-    assert lines[3].startswith("unknown domains: cooking, law; there are coding, math, ")
+    assert [line.partition(";")[0] for line in lines[3:5]] == [
+        "no teacher called 'jduge'",
+        "no teacher called 'nobody'",
+    ]
+    assert lines[5].startswith("unknown domains: cooking, law; there are coding, math, ")
 
 
 def test_an_unknown_key_explains_the_missing_one_beside_it_and_no_other() -> None:
